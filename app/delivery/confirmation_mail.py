@@ -1,0 +1,42 @@
+"""The mail that confirms an address: a code and nothing else. An address is optional; registration never waits for it."""
+
+from __future__ import annotations
+
+import smtplib
+from email.message import EmailMessage
+from typing import Final
+
+from app.errors import SettingsError, UnavailableError
+
+SENDER: Final = "noreply@city.mihon.example"
+TIMEOUT_SECONDS: Final = 10.0
+
+
+class ConfirmationMail:
+    """Sends through `server` ("host:port"); an empty server sends nothing and says so to nobody."""
+
+    def __init__(self, server: str, city: str) -> None:
+        self._city = city
+        self._host, _, port = server.partition(":")
+        if server and not (port.isascii() and port.isdigit()):
+            raise SettingsError("bad-setting", "AKASHI_SMTP_ADDRESS: host:port")
+        self._port = int(port) if port else 0
+
+    def send(self, address: str, code: str) -> None:
+        """Send one code. Raises UnavailableError; the account works without it."""
+        if not self._host:
+            return
+        message = EmailMessage()
+        message["Subject"] = "【模擬】メールアドレスの確認 / e-mail confirmation (MOCK)"
+        message["From"] = SENDER
+        message["To"] = address
+        message.set_content(
+            f"確認番号: {code}\nアプリにこの番号を入れてください。お心当たりがない場合は、このメールを捨ててください。\n\n"
+            f"Your code: {code}\nPlease type it into the app. If you did not ask for it, ignore this mail.\n\n"
+            "これは見本です。市・人・証明書は実在しません。/ This is a mock-up.\n"
+        )
+        try:
+            with smtplib.SMTP(self._host, self._port, timeout=TIMEOUT_SECONDS) as server:
+                server.send_message(message)
+        except (OSError, smtplib.SMTPException) as error:
+            raise UnavailableError("mail", type(error).__name__) from error

@@ -1,0 +1,110 @@
+"""What is in the outbox goes to the street door, in order, until the door has confirmed it.
+
+Answers are signed by the city's statement key and encrypted to the phone's key here, at the last moment; packages are
+ciphertext already. A PUT may be repeated: the door keeps the first.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+from sqlalchemy import Engine
+
+from app.city_keys import CityKeys
+from app.errors import ConflictError
+from app.mailbox import MailboxError
+from app.storage import accounts as account_store
+from app.storage.outbox import OutboxRow, find_unsent, mark_sent
+from mobile_api.messages import CityAnswer, build_answer, parse_answer_body, seal_answer
+from verifier.formats.encoding import JSON, parse_canonical_json
+from verifier.formats.jose import parse_jwk
+
+log = logging.getLogger("akashi.sender")
+
+ANSWER_REQUEST = "standing:answer"
+
+
+class DoorPuts(Protocol):
+    """What the sender needs of the mailbox client."""
+
+    def put_answer(self, account: str, item_id: str, body: bytes) -> None:
+        """Put one sealed answer."""
+        ...
+
+    def put_package(self, account: str, package_id: str, body: bytes) -> None:
+        """Put one package."""
+        ...
+
+    def delete_package(self, account: str, package_id: str) -> None:
+        """Take an undelivered package back."""
+        ...
+
+
+class Sender:
+    """Sends the outbox of one city."""
+
+    def __init__(
+        self,
+        store: Engine,
+        door: DoorPuts,
+        keys: CityKeys,
+        *,
+        city: str,
+        statement_kid: str,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._door = door
+        self._keys = keys
+        self._city = city
+        self._kid = statement_kid
+        self._clock = clock
+
+    def send_due(self, limit: int = 64) -> int:
+        """Send what is waiting; returns how many rows the door confirmed. Raises UnavailableError on an outage."""
+        with self._store.begin() as connection:
+            rows = find_unsent(connection, limit)
+        for row in rows:
+            try:
+                self._send(row)
+            except (MailboxError, ConflictError) as error:
+                # The door will never take this row (it forgot the account, or holds other bytes): what stands behind
+                # it must not wait for ever.
+                log.error("outbox row %d (%s) given up: %s", row.position, row.kind, error)
+            with self._store.begin() as connection:
+                mark_sent(connection, row.position, at=int(self._clock().timestamp()))
+        return len(rows)
+
+    def _send(self, row: OutboxRow) -> None:
+        if row.kind == "package":
+            self._door.put_package(row.account, row.item_id, row.body)
+        elif row.kind == "withdrawal":
+            self._door.delete_package(row.account, row.item_id)
+        else:
+            self._door.put_answer(row.account, row.item_id, self._seal(row))
+
+    def _seal(self, row: OutboxRow) -> bytes:
+        content = parse_canonical_json(row.body)
+        with self._store.begin() as connection:
+            account = account_store.find_account(connection, row.account)
+        # A refused registration leaves no account; the key of that device travels in the row.
+        key = content["encryption_jwk"] if account is None else _jwk(account.encryption_jwk)
+        answer = CityAnswer(
+            city=self._city,
+            account=row.account,
+            in_reply_to=content["in_reply_to"],
+            sequence=content["sequence"],
+            issued_at=datetime.fromtimestamp(content["iat"], UTC),
+            body=parse_answer_body(content["kind"], content["body"]),
+        )
+        sign = self._keys.signing("statement", request_id=ANSWER_REQUEST, serial=row.item_id[:64])
+        message = build_answer(answer, self._kid, sign)
+        return seal_answer(message, parse_jwk(key), os.urandom)
+
+
+def _jwk(text: str) -> JSON:
+    return parse_canonical_json(text.encode("ascii"))

@@ -1,0 +1,116 @@
+"""What the staff console is told: de-identified events, counts, and whether seals = leaves = authorised requests.
+
+Request numbers, states, times, reasons; never a person. The worker reaches out; what the console did not take is sent
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, Engine, func, select, update
+
+from app.issuance.log_door import LogDoor
+from app.issuance.states import OPEN
+from app.registers.gate_client import GateClient
+from app.revocation.revoke import revoke_certificate
+from app.staff.feed import StaffFeed
+from app.staff.messages import MAX_EVENTS, Ack, Event, Snapshot
+from app.storage.certificates import count_logged
+from app.storage.tables import certificates, events, inbox, outbox, requests
+
+
+class Monitor:
+    """Feeds the console and does what it was told there."""
+
+    def __init__(
+        self,
+        store: Engine,
+        feed: StaffFeed,
+        log_door: LogDoor,
+        gate: GateClient,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._feed = feed
+        self._log_door = log_door
+        self._gate = gate
+        self._clock = clock
+
+    def push(self) -> int:
+        """Events not taken yet, then a snapshot; returns how many events went out."""
+        with self._store.begin() as connection:
+            rows = connection.execute(
+                select(events).where(events.c.pushed.is_(False)).order_by(events.c.position).limit(MAX_EVENTS)
+            ).all()
+        if rows:
+            self._feed.push_events(
+                [
+                    Event(
+                        request_id=row.request_id,
+                        at=datetime.fromtimestamp(row.at, UTC),
+                        step=row.step,
+                        state=row.state,
+                        duration_ms=row.duration_ms or 0,
+                        reason=row.reason,
+                    )
+                    for row in rows
+                ]
+            )
+            with self._store.begin() as connection:
+                connection.execute(
+                    update(events).where(events.c.position <= rows[-1].position).values(pushed=True)
+                )
+        self._feed.put_snapshot(self._snapshot())
+        return len(rows)
+
+    def obey(self, wait: int) -> int:
+        """Wait for commands, do them, acknowledge them; returns how many."""
+        commands = self._feed.wait_commands(wait)
+        acks = []
+        for command in commands:
+            at = int(self._clock().timestamp())
+            with self._store.begin() as connection:
+                done = command.kind == "revoke" and revoke_certificate(
+                    connection, command.request_id, reason=command.reason, at=at
+                )
+                known = done or self._is_revoked(connection, command.request_id)
+            acks.append(Ack(command.id, "done") if known else Ack(command.id, "refused", "no-certificate"))
+        if acks:
+            self._feed.acknowledge(acks)
+        return len(acks)
+
+    @staticmethod
+    def _is_revoked(connection: Connection, request_id: str) -> bool:
+        # A command handed over twice is done once and acknowledged twice.
+        row = connection.execute(
+            select(certificates.c.revoked_at).where(certificates.c.request_id == request_id)
+        ).first()
+        return row is not None and row.revoked_at is not None
+
+    def _snapshot(self) -> Snapshot:
+        state = self._log_door.state()
+        with self._store.begin() as connection:
+            seals = connection.execute(
+                select(func.count()).select_from(certificates).where(certificates.c.entry.is_not(None))
+            ).scalar_one()
+            leaves = count_logged(connection)
+            waiting = connection.execute(
+                select(func.count()).select_from(requests).where(requests.c.state.in_(list(OPEN)))
+            ).scalar_one()
+            unread = connection.execute(
+                select(func.count()).select_from(inbox).where(inbox.c.handled_at.is_(None))
+            ).scalar_one()
+            unsent = connection.execute(
+                select(func.count()).select_from(outbox).where(outbox.c.sent_at.is_(None))
+            ).scalar_one()
+        return Snapshot(
+            log_size=int(state.get("size") or 0),
+            anchored_size=int(state.get("anchored_size") or 0),
+            lag_seconds=int(state.get("lag_seconds") or 0),
+            seals=int(seals),
+            leaves=leaves,
+            authorised=self._gate.tally(),
+            queues={"inbox": int(unread), "requests": int(waiting), "outbox": int(unsent)},
+        )

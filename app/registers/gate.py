@@ -1,0 +1,233 @@
+"""The register gate: stands between the base systems and the city's other processes, and gives out one
+record for one request that a resident's card has signed.
+
+It checks the card's signature itself, so that neither the street door nor the worker can ask for a person
+of their choice; it keeps who is who behind opaque bindings; and it is the one that authorises seals,
+because it is the process that saw the evidence and is not the one that asks for the seal. Whether a card
+was revoked is asked by the worker (this zone has no way out); everything a certificate and a signature can
+show by themselves is checked here again.
+
+It draws nothing, seals nothing and opens no network connection.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Engine
+
+from app.errors import Refusal
+from app.identity.card_evidence import OfflineCardChecker
+from app.issuance.refusals import refusal
+from app.registers import gate_store
+from app.registers.authorisation import build_authorisation
+from app.registers.gate_store import AuthorisedRequest
+from app.registers.release import RecordRelease, Released
+from app.sealing.authorisation import Authorisation
+from mobile_api.messages import NO_REQUEST, CertificateRequest
+
+log = logging.getLogger("akashi.gate")
+
+STANDING_PREFIX: Final = "standing:"
+"""Requests of the city itself: `standing:status`, `standing:answer`, `standing:recipient`."""
+
+# How many different digests may be authorised for one request and purpose. One is the rule; a repetition after a crash
+# may differ by its time-stamped revocation list, and the page code uses the credential's purpose too.
+DIGESTS_A_REQUEST: Final = {"page_seal": 4, "credential": 8}
+# What the city signs for itself is bounded by rate instead: authorisations an hour.
+STANDING_AN_HOUR: Final = {"statement": 200_000, "status_list": 4_000}
+
+
+@dataclass(frozen=True, slots=True)
+class SealWish:
+    """One digest (32 bytes) somebody wants to have signed."""
+
+    purpose: str
+    digest: bytes
+    request_id: str
+    serial: str
+
+
+class RegisterGate:
+    """The gate's decisions. Thread-safe through its store."""
+
+    def __init__(
+        self,
+        store: Engine,
+        registers: RecordRelease,
+        cards: OfflineCardChecker,
+        key: Ed25519PrivateKey,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._registers = registers
+        self._cards = cards
+        self._key = key
+        self._clock = clock
+
+    def register(
+        self,
+        *,
+        statement: str,
+        signature_cert: bytes,
+        signature: bytes,
+        auth_cert: bytes,
+        auth_signature: bytes,
+    ) -> str:
+        """Bind a card to exactly one resident; returns the opaque binding. Raises Refusal."""
+        now = self._clock()
+        identity = self._cards.check_signature(
+            statement, signature_cert, signature, purpose="register", request_digest=NO_REQUEST, now=now
+        )
+        auth = self._cards.check_authentication(
+            statement, auth_cert, auth_signature, purpose="register", request_digest=NO_REQUEST, now=now
+        )
+        if identity.attributes is None:
+            raise refusal("counter")
+        resident_id = self._registers.match(identity.attributes, today=now)
+        at = int(now.timestamp())
+        with self._store.begin() as connection:
+            known = gate_store.find_binding_of_card(connection, issuer=auth.issuer, serial=auth.serial)
+            if known is not None and gate_store.find_resident_of(connection, known) != resident_id:
+                # The authentication certificate is already another person's: never re-bound by itself.
+                raise refusal("counter")
+            binding = gate_store.bind_card(
+                connection, resident_id=resident_id, issuer=auth.issuer, serial=auth.serial, at=at
+            )
+            gate_store.note_access(connection, binding=binding, request_id="", what="registered", at=at)
+        return binding
+
+    def open_request(
+        self,
+        *,
+        request_id: str,
+        wish: CertificateRequest,
+        statement: str,
+        auth_cert: bytes,
+        auth_signature: bytes,
+    ) -> None:
+        """Authorise one request for which the bound card signed exactly this wish. Raises Refusal."""
+        now = self._clock()
+        auth = self._cards.check_authentication(
+            statement, auth_cert, auth_signature, purpose="request", request_digest=wish.digest(), now=now
+        )
+        with self._store.begin() as connection:
+            binding = gate_store.find_binding_of_card(connection, issuer=auth.issuer, serial=auth.serial)
+            if binding is None:
+                raise refusal("account")
+            known = gate_store.find_request(connection, request_id)
+            if known is not None:
+                if known.binding != binding or not hmac.compare_digest(known.request_digest, wish.digest()):
+                    raise refusal("idempotency")
+                return
+            request = AuthorisedRequest(
+                request_id, binding, wish.digest(), wish.document_kind, wish.fiscal_year
+            )
+            gate_store.store_request(connection, request, at=int(now.timestamp()))
+
+    def record(self, *, request_id: str) -> Released:
+        """The one record of an authorised request, if nothing speaks against it. Raises Refusal."""
+        request, resident_id = self._resident(request_id)
+        released = self._registers.release(resident_id, request.document_kind, request.fiscal_year)
+        at = int(self._clock().timestamp())
+        with self._store.begin() as connection:
+            gate_store.note_access(
+                connection, binding=request.binding, request_id=request_id, what="record", at=at
+            )
+        return released
+
+    def recheck(self, *, request_id: str) -> bytes:
+        """Protection and death once more, at hand-over; returns whom it is about (`subject_digest`). Raises
+        Refusal.
+        """
+        request, resident_id = self._resident(request_id)
+        return self._registers.release(resident_id, request.document_kind, request.fiscal_year).subject_digest
+
+    def authorise(self, wishes: Sequence[SealWish]) -> list[Authorisation]:
+        """One single-use authorisation a wish, noted before it leaves. Raises Refusal for the first that
+        may not be.
+        """
+        now = self._clock()
+        at = int(now.timestamp())
+        made: list[Authorisation] = []
+        with self._store.begin() as connection:
+            for wish in wishes:
+                if wish.request_id.startswith(STANDING_PREFIX):
+                    limit = STANDING_AN_HOUR.get(wish.purpose, 0)
+                    recent = gate_store.count_recent(connection, purpose=wish.purpose, since=at - 3600)
+                    if recent >= limit:
+                        raise _not_authorised("rate")
+                else:
+                    self._check_request_wish(connection, wish)
+                authorisation = build_authorisation(
+                    self._key,
+                    purpose=wish.purpose,
+                    digest=wish.digest,
+                    request_id=wish.request_id,
+                    serial=wish.serial,
+                    now=now,
+                    random=secrets.token_bytes(16),
+                )
+                gate_store.note_authorisation(
+                    connection,
+                    jti=authorisation.jti,
+                    request_id=wish.request_id,
+                    serial=wish.serial,
+                    purpose=wish.purpose,
+                    digest=wish.digest.hex(),
+                    at=at,
+                )
+                made.append(authorisation)
+        return made
+
+    def changes(self, *, after: int) -> list[tuple[int, str, str]]:
+        """(number, binding, event) of residents with a binding: protection, death … since `after`."""
+        found: list[tuple[int, str, str]] = []
+        for number, resident_id, event in self._registers.changes_since(after):
+            with self._store.begin() as connection:
+                binding = gate_store.find_binding_of(connection, resident_id)
+            found.append((number, binding or "", event))
+        return found
+
+    def tally(self) -> int:
+        """How many requests had a seal authorised."""
+        with self._store.begin() as connection:
+            return gate_store.count_sealable(connection)
+
+    def _check_request_wish(self, connection: Any, wish: SealWish) -> None:
+        limit = DIGESTS_A_REQUEST.get(wish.purpose)
+        if limit is None:
+            raise _not_authorised("purpose")
+        if gate_store.find_request(connection, wish.request_id) is None:
+            raise _not_authorised("unknown-request")
+        serial = gate_store.find_serial(connection, request_id=wish.request_id)
+        if serial is not None and not hmac.compare_digest(serial, wish.serial):
+            raise _not_authorised("second-serial")
+        others = gate_store.count_digests(
+            connection, request_id=wish.request_id, purpose=wish.purpose, without=wish.digest.hex()
+        )
+        if others >= limit:
+            raise _not_authorised("too-many")
+
+    def _resident(self, request_id: str) -> tuple[AuthorisedRequest, str]:
+        with self._store.begin() as connection:
+            request = gate_store.find_request(connection, request_id)
+            resident_id = (
+                None if request is None else gate_store.find_resident_of(connection, request.binding)
+            )
+        if request is None or resident_id is None:
+            raise _not_authorised("unknown-request")
+        return request, resident_id
+
+
+def _not_authorised(why: str) -> Refusal:
+    log.warning("not authorised: %s", why)
+    technical = refusal("technical")
+    return Refusal(f"not-authorised-{why}", technical.ja, technical.en)

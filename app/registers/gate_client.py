@@ -1,0 +1,112 @@
+"""The worker's side of the register gate's door."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from app.errors import Refusal, UnavailableError
+from app.frames import FrameClient
+from app.registers.release import Released
+from app.sealing.authorisation import Authorisation, parse_authorisation
+from app.zones import Guard, Zone
+from verifier.formats.encoding import base64_encode, hex_decode
+
+
+class GateClient:
+    """Calls the gate. Thread-safe. Raises Refusal when the gate says no, UnavailableError when it does not
+    answer.
+    """
+
+    def __init__(self, path: Path, token: str, *, guard: Guard, clock: Callable[[], datetime]) -> None:
+        self._frames = FrameClient(path)
+        self._token = token
+        self._guard = guard
+        self._clock = clock
+
+    def register(
+        self,
+        *,
+        statement: str,
+        signature_cert: bytes,
+        signature: bytes,
+        auth_cert: bytes,
+        auth_signature: bytes,
+    ) -> str:
+        """Card evidence in, the opaque binding out."""
+        answer = self._call(
+            "register",
+            statement=statement,
+            signature_cert=base64_encode(signature_cert),
+            signature=base64_encode(signature),
+            auth_cert=base64_encode(auth_cert),
+            auth_signature=base64_encode(auth_signature),
+        )
+        return str(answer["binding"])
+
+    def open_request(
+        self,
+        *,
+        request_id: str,
+        document_kind: str,
+        fiscal_year: int,
+        purpose: str,
+        idempotency_key: str,
+        statement: str,
+        auth_cert: bytes,
+        auth_signature: bytes,
+    ) -> None:
+        """Have one request authorised by the card's evidence."""
+        self._call(
+            "open_request",
+            request_id=request_id,
+            document_kind=document_kind,
+            fiscal_year=fiscal_year,
+            purpose=purpose,
+            idempotency_key=idempotency_key,
+            statement=statement,
+            auth_cert=base64_encode(auth_cert),
+            auth_signature=base64_encode(auth_signature),
+        )
+
+    def record(self, *, request_id: str) -> Released:
+        """The one record of an authorised request."""
+        answer = self._call("record", request_id=request_id)
+        return Released(answer["record"], hex_decode(answer["subject_digest"], 32))
+
+    def recheck(self, *, request_id: str) -> bytes:
+        """Protection and death once more; whom the request is about, as `Released.subject_digest`."""
+        return hex_decode(self._call("recheck", request_id=request_id)["subject_digest"], 32)
+
+    def authorise(self, *, purpose: str, digest: bytes, request_id: str, serial: str) -> Authorisation:
+        """A single-use authorisation for one digest."""
+        item = {"purpose": purpose, "digest": digest.hex(), "request_id": request_id, "serial": serial}
+        answer = self._call("authorise", items=[item])
+        return parse_authorisation(answer["authorisations"][0])
+
+    def changes(self, *, after: int) -> list[tuple[int, str, str]]:
+        """(number, binding, event) since `after`."""
+        answer = self._call("changes", after=after)
+        return [(int(number), str(binding), str(event)) for number, binding, event in answer["changes"]]
+
+    def tally(self) -> int:
+        """How many requests had a seal authorised."""
+        return int(self._call("tally")["requests"])
+
+    def _call(self, operation: str, **fields: Any) -> dict[str, Any]:
+        message = {"v": 1, "token": self._token, "op": operation, **fields}
+        self._guard.check(
+            Zone.CITY, Zone.NUMBER_USING, f"gate.{operation}", len(orjson.dumps(message)), now=self._clock()
+        )
+        answer = self._frames.call(message)
+        if answer.get("ok") is True:
+            return answer
+        if "ja" in answer:
+            raise Refusal(
+                str(answer["code"]), str(answer["ja"]), str(answer["en"]), retry=bool(answer["retry"])
+            )
+        raise UnavailableError(f"gate-{answer.get('code', 'no-answer')}")

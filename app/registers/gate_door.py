@@ -1,0 +1,126 @@
+"""The register gate's door: frames on a Unix socket become calls of `RegisterGate`, refusals become answers.
+
+Message: {"v":1,"token":…,"op":…, fields of the op}. Answer: {"ok":true,…} or
+{"ok":false,"code","ja","en","retry"}. The zone guard is asked for every message; unknown operations and
+members are refused.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from app.errors import CityError, Refusal
+from app.frames import is_token
+from app.registers.gate import RegisterGate, SealWish
+from app.zones import Guard, Zone
+from mobile_api.messages import CertificateRequest
+from verifier.errors import FormatError
+from verifier.formats.encoding import base64_decode, hex_decode
+
+log = logging.getLogger("akashi.gate")
+
+VERSION = 1
+MAX_WISHES = 256
+Answer = dict[str, Any]
+
+
+class GateDoor:
+    """Answers messages of the issuance worker."""
+
+    def __init__(
+        self, gate: RegisterGate, token: str, *, guard: Guard, clock: Callable[[], datetime]
+    ) -> None:
+        self._gate = gate
+        self._token = token
+        self._guard = guard
+        self._clock = clock
+        self._operations: Mapping[str, Callable[[Mapping[str, Any]], Answer]] = {
+            "register": self._register,
+            "open_request": self._open_request,
+            "record": self._record,
+            "recheck": self._recheck,
+            "authorise": self._authorise,
+            "changes": self._changes,
+            "tally": self._tally,
+        }
+
+    def handle(self, message: dict[str, Any]) -> Answer:
+        """One message in, one answer out; never raises."""
+        try:
+            if not is_token(message.get("token"), self._token):
+                return _no("bad-token")
+            operation = self._operations.get(str(message.get("op")))
+            if operation is None or message.get("v") != VERSION:
+                return _no("unknown-operation")
+            size = len(orjson.dumps(message))
+            self._guard.check(Zone.CITY, Zone.NUMBER_USING, f"gate.{message['op']}", size, now=self._clock())
+            return {"ok": True, **operation(message)}
+        except Refusal as no:
+            return {"ok": False, "code": no.code, "ja": no.ja, "en": no.en, "retry": no.retry}
+        except (CityError, FormatError) as error:
+            return _no(error.code)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return _no("bad-message")
+        except Exception:
+            log.exception("gate operation failed")
+            return _no("internal")
+
+    def _register(self, m: Mapping[str, Any]) -> Answer:
+        binding = self._gate.register(
+            statement=str(m["statement"]),
+            signature_cert=base64_decode(m["signature_cert"]),
+            signature=base64_decode(m["signature"]),
+            auth_cert=base64_decode(m["auth_cert"]),
+            auth_signature=base64_decode(m["auth_signature"]),
+        )
+        return {"binding": binding}
+
+    def _open_request(self, m: Mapping[str, Any]) -> Answer:
+        wish = CertificateRequest(
+            str(m["document_kind"]), int(m["fiscal_year"]), str(m["purpose"]), str(m["idempotency_key"])
+        )
+        self._gate.open_request(
+            request_id=str(m["request_id"]),
+            wish=wish,
+            statement=str(m["statement"]),
+            auth_cert=base64_decode(m["auth_cert"]),
+            auth_signature=base64_decode(m["auth_signature"]),
+        )
+        return {}
+
+    def _record(self, m: Mapping[str, Any]) -> Answer:
+        released = self._gate.record(request_id=str(m["request_id"]))
+        return {"record": released.record, "subject_digest": released.subject_digest.hex()}
+
+    def _recheck(self, m: Mapping[str, Any]) -> Answer:
+        return {"subject_digest": self._gate.recheck(request_id=str(m["request_id"])).hex()}
+
+    def _authorise(self, m: Mapping[str, Any]) -> Answer:
+        items = m["items"]
+        if not isinstance(items, list) or not 1 <= len(items) <= MAX_WISHES:
+            raise ValueError("items")
+        wishes = [
+            SealWish(
+                str(item["purpose"]),
+                hex_decode(item["digest"], 32),
+                str(item["request_id"]),
+                str(item["serial"]),
+            )
+            for item in items
+        ]
+        return {"authorisations": [made.as_json() for made in self._gate.authorise(wishes)]}
+
+    def _changes(self, m: Mapping[str, Any]) -> Answer:
+        return {"changes": [list(change) for change in self._gate.changes(after=int(m["after"]))]}
+
+    def _tally(self, _m: Mapping[str, Any]) -> Answer:
+        return {"requests": self._gate.tally()}
+
+
+def _no(code: str) -> Answer:
+    return {"ok": False, "code": code}

@@ -1,0 +1,72 @@
+"""The register gate as a process: `python -m app.registers.gate_process`, settings from the environment.
+
+It listens on one Unix socket and reaches out to nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from datetime import UTC, datetime
+
+from app.errors import CityError
+from app.frames import FrameServer, read_token
+from app.identity.card_certificate import load_card_trust
+from app.identity.card_evidence import OfflineCardChecker
+from app.registers.authorisation import read_gate_key
+from app.registers.gate import RegisterGate
+from app.registers.gate_door import GateDoor
+from app.registers.gate_store import upgrade_gate_store
+from app.registers.release import RecordRelease
+from app.registers.store import RegisterStore
+from app.settings import GateSettings, read_gate_settings
+from app.storage.engine import open_store
+from app.zones import Guard
+
+log = logging.getLogger("akashi.gate")
+
+
+def utc_now() -> datetime:
+    """The wall clock, UTC."""
+    return datetime.now(UTC)
+
+
+def build_gate(settings: GateSettings) -> FrameServer:
+    """The gate's server, bound and not yet serving."""
+    store = open_store(settings.store)
+    upgrade_gate_store(store)
+    gate = RegisterGate(
+        store,
+        RecordRelease(RegisterStore(open_store(settings.registers)), settings.city),
+        OfflineCardChecker(load_card_trust(settings.jpki_anchors, profile=settings.profile), settings.city),
+        read_gate_key(settings.key_file),
+        utc_now,
+    )
+    door = GateDoor(gate, read_token(settings.token_file), guard=Guard(settings.traffic), clock=utc_now)
+    return FrameServer(settings.socket, door.handle)
+
+
+def main() -> int:
+    """0 stopped, 2 must not start."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    try:
+        server = build_gate(read_gate_settings(os.environ))
+    except (CityError, OSError) as error:
+        print(f"register gate: {error}", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+    log.info("register gate ready")
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.server_close()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

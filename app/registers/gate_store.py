@@ -1,0 +1,214 @@
+"""The register gate's own store: which card belongs to which resident, and what was authorised. One writer:
+the gate.
+
+It stands in the number-using zone beside the registers. Times are Unix seconds UTC.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    func,
+    insert,
+    select,
+)
+
+from app.storage.engine import upgrade_store
+
+metadata = MetaData()
+Serial = BigInteger().with_variant(Integer, "sqlite")
+
+bindings = Table(
+    "bindings",
+    metadata,
+    Column("binding", String(64), primary_key=True),
+    Column("resident_id", String(64), nullable=False, unique=True),
+    Column("bound_at", BigInteger, nullable=False),
+)
+
+cards = Table(
+    "cards",
+    metadata,
+    Column("issuer", String(64), primary_key=True),
+    Column("serial", String(64), primary_key=True),
+    Column("binding", String(64), nullable=False),
+    Column("bound_at", BigInteger, nullable=False),
+)
+
+authorised_requests = Table(
+    "authorised_requests",
+    metadata,
+    Column("request_id", String(64), primary_key=True),
+    Column("binding", String(64), nullable=False),
+    Column("request_digest", String(64), nullable=False),
+    Column("document_kind", String(64), nullable=False),
+    Column("fiscal_year", Integer, nullable=False),
+    Column("authorised_at", BigInteger, nullable=False),
+)
+
+authorisations = Table(
+    "authorisations",
+    metadata,
+    Column("position", Serial, primary_key=True, autoincrement=True),
+    Column("jti", String(64), nullable=False, unique=True),
+    Column("request_id", String(64), nullable=False, index=True),
+    Column("serial", String(64), nullable=False),
+    Column("purpose", String(32), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("made_at", BigInteger, nullable=False),
+)
+
+access_log = Table(
+    "access_log",
+    metadata,
+    Column("position", Serial, primary_key=True, autoincrement=True),
+    Column("binding", String(64), nullable=False, index=True),
+    Column("request_id", String(64), nullable=False),
+    Column("what", String(32), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    UniqueConstraint("request_id", "what", "at", "position", name="access_log_line"),
+)
+
+MIGRATIONS: Final = Path(__file__).parent / "gate_migrations"
+
+
+def upgrade_gate_store(engine: Engine) -> None:
+    """Bring the gate's store to its newest revision."""
+    upgrade_store(engine, MIGRATIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorisedRequest:
+    """One request the gate saw card evidence for."""
+
+    request_id: str
+    binding: str
+    request_digest: str
+    document_kind: str
+    fiscal_year: int
+
+
+def bind_card(connection: Connection, *, resident_id: str, issuer: str, serial: str, at: int) -> str:
+    """Bind a card (issuer, serial of its user-authentication certificate) to a resident; returns the opaque
+    binding.
+    """
+    row = connection.execute(select(bindings.c.binding).where(bindings.c.resident_id == resident_id)).first()
+    if row is None:
+        binding = secrets.token_hex(16)
+        connection.execute(insert(bindings).values(binding=binding, resident_id=resident_id, bound_at=at))
+    else:
+        binding = row.binding
+    known = find_binding_of_card(connection, issuer=issuer, serial=serial)
+    if known is None:
+        connection.execute(insert(cards).values(issuer=issuer, serial=serial, binding=binding, bound_at=at))
+    elif known != binding:
+        raise ValueError("this card is bound to somebody else")
+    return binding
+
+
+def find_binding_of_card(connection: Connection, *, issuer: str, serial: str) -> str | None:
+    """The binding of a card, if it was registered."""
+    row = connection.execute(
+        select(cards.c.binding).where(cards.c.issuer == issuer, cards.c.serial == serial)
+    ).first()
+    return None if row is None else row.binding
+
+
+def find_resident_of(connection: Connection, binding: str) -> str | None:
+    """The resident behind a binding (never leaves the gate)."""
+    row = connection.execute(select(bindings.c.resident_id).where(bindings.c.binding == binding)).first()
+    return None if row is None else row.resident_id
+
+
+def find_binding_of(connection: Connection, resident_id: str) -> str | None:
+    """The binding of a resident, if any of their cards was registered."""
+    row = connection.execute(select(bindings.c.binding).where(bindings.c.resident_id == resident_id)).first()
+    return None if row is None else row.binding
+
+
+def find_request(connection: Connection, request_id: str) -> AuthorisedRequest | None:
+    """An authorised request."""
+    columns = [authorised_requests.c[name] for name in AuthorisedRequest.__slots__]
+    row = connection.execute(select(*columns).where(authorised_requests.c.request_id == request_id)).first()
+    return None if row is None else AuthorisedRequest(*row)
+
+
+def store_request(connection: Connection, request: AuthorisedRequest, *, at: int) -> None:
+    """Remember that card evidence for this request was seen."""
+    values = {name: getattr(request, name) for name in AuthorisedRequest.__slots__}
+    connection.execute(insert(authorised_requests).values(**values, authorised_at=at))
+
+
+def note_authorisation(
+    connection: Connection, *, jti: str, request_id: str, serial: str, purpose: str, digest: str, at: int
+) -> None:
+    """Remember what the signer was allowed to sign, before the authorisation leaves the gate."""
+    connection.execute(
+        insert(authorisations).values(
+            jti=jti, request_id=request_id, serial=serial, purpose=purpose, digest=digest, made_at=at
+        )
+    )
+
+
+def count_digests(connection: Connection, *, request_id: str, purpose: str, without: str) -> int:
+    """How many different digests, other than `without`, were authorised for one request and purpose."""
+    return int(
+        connection.execute(
+            select(func.count(func.distinct(authorisations.c.digest))).where(
+                authorisations.c.request_id == request_id,
+                authorisations.c.purpose == purpose,
+                authorisations.c.digest != without,
+            )
+        ).scalar_one()
+    )
+
+
+def count_recent(connection: Connection, *, purpose: str, since: int) -> int:
+    """How many authorisations of a purpose were made since a time."""
+    return int(
+        connection.execute(
+            select(func.count())
+            .select_from(authorisations)
+            .where(authorisations.c.purpose == purpose, authorisations.c.made_at >= since)
+        ).scalar_one()
+    )
+
+
+def find_serial(connection: Connection, *, request_id: str) -> str | None:
+    """The certificate serial a request's page was first authorised under: one request, one serial."""
+    row = connection.execute(
+        select(authorisations.c.serial)
+        .where(authorisations.c.request_id == request_id)
+        .order_by(authorisations.c.position)
+        .limit(1)
+    ).first()
+    return None if row is None else row.serial
+
+
+def note_access(connection: Connection, *, binding: str, request_id: str, what: str, at: int) -> None:
+    """やりとり履歴: one line for each look at a resident's record."""
+    connection.execute(insert(access_log).values(binding=binding, request_id=request_id, what=what, at=at))
+
+
+def count_sealable(connection: Connection) -> int:
+    """How many requests had a page seal authorised: what seals and leaves are compared with."""
+    return int(
+        connection.execute(
+            select(func.count(func.distinct(authorisations.c.request_id))).where(
+                authorisations.c.purpose == "page_seal"
+            )
+        ).scalar_one()
+    )

@@ -1,0 +1,18 @@
+"""Who a certificate is about, as one hash that travels from the register to the last door and is compared
+there.
+
+The worst thing this house could do is to hand somebody else's certificate out; so the register gate says
+whom a request is about, and the corridor compares it with what the finished certificate says. Inside the
+city only: a hash of name and birth date can be guessed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from verifier.formats.encoding import canonical_json
+
+
+def subject_digest(name: str, birthdate: str) -> bytes:
+    """SHA-256 (32 bytes) over name (exact code points) and birth date (ISO)."""
+    return hashlib.sha256(b"akashi/subject/v1\0" + canonical_json([name, birthdate])).digest()

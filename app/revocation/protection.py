@@ -1,0 +1,53 @@
+"""What the registers say later: a protection flag or a death freezes phones and takes undelivered packages back.
+
+The register gate names opaque bindings only; why is not said and not kept.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from sqlalchemy import Connection, Engine, select
+
+from app.issuance.states import State
+from app.registers.gate_client import GateClient
+from app.revocation.revoke import withdraw_package
+from app.storage import accounts as account_store
+from app.storage.accounts import ACTIVE, FROZEN
+from app.storage.progress import read_progress, store_progress
+from app.storage.tables import certificates, requests
+
+log = logging.getLogger("akashi.protection")
+
+FREEZING = frozenset({"protected", "deceased"})
+UNDELIVERED_SECONDS = 3600
+"""A package released longer ago was fetched, as far as the city can know: only younger ones are taken back."""
+
+
+def follow_changes(store: Engine, gate: GateClient, *, at: int) -> int:
+    """Ask the gate what changed since last time and act on it; returns how many changes were read."""
+    with store.begin() as connection:
+        after = read_progress(connection, "gate-changes")
+    changes = gate.changes(after=after)
+    for number, binding, event in changes:
+        with store.begin() as connection:
+            if binding and event in FREEZING:
+                for account in account_store.find_accounts_of(connection, binding):
+                    account_store.change_state(connection, account.account, before=ACTIVE, after=FROZEN)
+                    for request_id in _undelivered(connection, account.account, at):
+                        withdraw_package(connection, request_id, at=at)
+            store_progress(connection, "gate-changes", number)
+    return len(changes)
+
+
+def _undelivered(connection: Connection, account: str, at: int) -> list[str]:
+    rows = connection.execute(
+        select(requests.c.request_id)
+        .join(certificates, certificates.c.request_id == requests.c.request_id)
+        .where(
+            requests.c.account == account,
+            requests.c.state == State.RELEASED,
+            certificates.c.released_at >= at - UNDELIVERED_SECONDS,
+        )
+    )
+    return [row.request_id for row in rows]

@@ -1,0 +1,53 @@
+"""Revoking a certificate: what two staff members agreed on becomes a status bit, and the resident is told.
+
+The reason stays in the city; the list says valid or invalid only. A package not fetched yet is taken back.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from app.issuance.states import State
+from app.storage import certificates as certificate_store
+from app.storage import requests as request_store
+from app.storage.outbox import queue_answer, queue_item
+from mobile_api.messages import Notice
+
+REVOKED = Notice(
+    "revoked",
+    "この証明書は失効しました。お持ちの証明書は使えません。くわしくは市の窓口へお問い合わせください。",
+    "This certificate was revoked and can no longer be used. Please ask the city for details.",
+)
+
+
+def revoke_certificate(connection: Connection, request_id: str, *, reason: str, at: int) -> bool:
+    """Revoke the certificate of a request; False if there is none or it is revoked already."""
+    request = request_store.find_request(connection, request_id)
+    if request is None or request.state not in (State.RELEASED, State.WITHDRAWN):
+        return False
+    if not certificate_store.mark_revoked(connection, request_id, reason=reason, at=at):
+        return False
+    request_store.note_event(
+        connection, request_id, at=at, step="revoke", state=request.state, reason="revoked"
+    )
+    queue_answer(
+        connection,
+        account=request.account,
+        item_id=f"revoked-{request_id}",
+        in_reply_to=None,
+        body=REVOKED,
+        at=at,
+    )
+    return True
+
+
+def withdraw_package(connection: Connection, request_id: str, *, at: int) -> bool:
+    """Take a released package back from the street door and revoke its certificate (protection was set)."""
+    request = request_store.find_request(connection, request_id)
+    package = certificate_store.find_package_id(connection, request_id)
+    if request is None or request.state is not State.RELEASED or package is None:
+        return False
+    certificate_store.mark_revoked(connection, request_id, reason="withdrawn", at=at)
+    request_store.move(connection, request, State.WITHDRAWN, at=at, step="withdraw")
+    queue_item(connection, kind="withdrawal", account=request.account, item_id=package[0], body=b"", at=at)
+    return True

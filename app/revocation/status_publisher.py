@@ -1,0 +1,147 @@
+"""Status lists on a beat: what was revoked goes into the next signed list, the list's digest into the log.
+
+Published on a timer and not at each revocation, so that the time of a publication says nothing about a person. A list
+says valid or invalid only; reasons stay in the city. A token is also renewed before half of its life is over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Engine, select, update
+
+from app.city_keys import CityKeys
+from app.sealing.status_list import build_bits, finish_status_list, prepare_status_list
+from app.storage import certificates as certificate_store
+from app.storage.tables import status_lists
+from verifier.formats.encoding import sha256
+from verifier.formats.names import STATUS_LIST_LEAF_LABEL
+
+log = logging.getLogger("akashi.status")
+
+STATUS_REQUEST = "standing:status"
+
+
+@dataclass(frozen=True, slots=True)
+class StatusSettings:
+    """uri gives a list's public address, path its place below it; certificates DER without root; life and ttl in
+    seconds, size in entries."""
+
+    uri: Callable[[int], str]
+    path: Callable[[int], str]
+    certificates: tuple[bytes, ...]
+    life: int
+    ttl: int
+    size: int
+
+
+class StatusPublisher:
+    """Makes and publishes the lists of one city."""
+
+    def __init__(
+        self,
+        store: Engine,
+        settings: StatusSettings,
+        keys: CityKeys,
+        *,
+        put_public: Callable[[str, bytes], None],
+        append: Callable[[bytes], object],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._keys = keys
+        self._put_public = put_public
+        self._append = append
+        self._clock = clock
+
+    def open_first(self) -> None:
+        """Make sure that list 1 exists."""
+        with self._store.begin() as connection:
+            certificate_store.open_status_list(connection, 1, size=self._settings.size)
+
+    def token(self, number: int) -> bytes:
+        """The newest token of a list; made now if there is none or it is getting old."""
+        with self._store.begin() as connection:
+            row = connection.execute(
+                select(status_lists.c.token, status_lists.c.issued_at).where(
+                    status_lists.c.status_list == number
+                )
+            ).one()
+        now = int(self._clock().timestamp())
+        if row.token is None or row.issued_at is None or now - row.issued_at > self._settings.life // 2:
+            return self._make(number)
+        return row.token.encode("ascii")
+
+    def publish_due(self) -> int:
+        """One beat: make what is dirty or old, publish what is not published; returns how many lists went out."""
+        now = int(self._clock().timestamp())
+        with self._store.begin() as connection:
+            rows = connection.execute(select(status_lists).order_by(status_lists.c.status_list)).all()
+        sent = 0
+        for row in rows:
+            old = row.issued_at is None or now - row.issued_at > self._settings.life // 2
+            if row.dirty or old:
+                self._make(row.status_list)
+                sent += self._publish(row.status_list)
+            elif row.published_at is None or row.published_at < row.issued_at:
+                sent += self._publish(row.status_list)
+        return sent
+
+    def _make(self, number: int) -> bytes:
+        settings = self._settings
+        now = self._clock()
+        with self._store.begin() as connection:
+            revoked = certificate_store.find_revoked_indices(connection, number)
+            # Set clean before it is signed: what is revoked in between makes it dirty again.
+            connection.execute(
+                update(status_lists).where(status_lists.c.status_list == number).values(dirty=False)
+            )
+        try:
+            prepared = prepare_status_list(
+                build_bits(settings.size, revoked),
+                uri=settings.uri(number),
+                issued=now,
+                lifetime=timedelta(seconds=settings.life),
+                ttl=timedelta(seconds=settings.ttl),
+                certificates=settings.certificates,
+            )
+            sign = self._keys.signing("status_list", request_id=STATUS_REQUEST, serial=f"list-{number}")
+            token = finish_status_list(prepared, sign(prepared.digest)).encode("ascii")
+        except Exception:
+            with self._store.begin() as connection:
+                connection.execute(
+                    update(status_lists).where(status_lists.c.status_list == number).values(dirty=True)
+                )
+            raise
+        with self._store.begin() as connection:
+            connection.execute(
+                update(status_lists)
+                .where(status_lists.c.status_list == number)
+                .values(token=token.decode("ascii"), issued_at=int(now.timestamp()))
+            )
+        log.info("status list %d: %d revoked", number, len(revoked))
+        return token
+
+    def _publish(self, number: int) -> int:
+        with self._store.begin() as connection:
+            row = connection.execute(
+                select(status_lists.c.token, status_lists.c.issued_at).where(
+                    status_lists.c.status_list == number
+                )
+            ).one()
+        token = row.token.encode("ascii")
+        # The log first: a list that is out is also on record.
+        self._append(sha256(STATUS_LIST_LEAF_LABEL + hashlib.sha256(token).digest()))
+        self._put_public(self._settings.path(number), token)
+        with self._store.begin() as connection:
+            connection.execute(
+                update(status_lists)
+                .where(status_lists.c.status_list == number, status_lists.c.issued_at == row.issued_at)
+                .values(published_at=row.issued_at)
+            )
+        return 1

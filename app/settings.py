@@ -1,0 +1,229 @@
+"""Every setting of the issuance worker and the register gate, in two tables, read once from the environment.
+
+There is no default profile: without AKASHI_PROFILE=demo or production nothing starts. Paths name files; no secret is
+ever the value of a variable. `read_worker_settings` and `read_gate_settings` are the only readers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from app.errors import SettingsError
+
+PROFILES: Final = ("demo", "production")
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One row: its name, what it means, its default (None = required)."""
+
+    name: str
+    meaning: str
+    default: str | None = None
+
+
+COMMON: Final = (
+    Variable("AKASHI_PROFILE", "demo or production; anything else starts nothing"),
+    Variable("AKASHI_CITY_CODE", "six-digit city code", "992011"),
+    Variable("AKASHI_GATE_SOCKET", "Unix socket of the register gate"),
+    Variable("AKASHI_GATE_TOKEN_FILE", "channel token of the worker at the gate (0600)"),
+    Variable("AKASHI_TRAFFIC_LOG", "file of the zone guard's traffic lines; empty: none", ""),
+    Variable("AKASHI_JPKI_ANCHORS", "directory with the card CAs' certificates (DER)"),
+)
+
+GATE_VARIABLES: Final = (
+    *COMMON,
+    Variable("AKASHI_GATE_STORE", "database address of the gate's own store"),
+    Variable("AKASHI_GATE_REGISTERS", "database address of the resident and tax registers"),
+    Variable("AKASHI_GATE_KEY_FILE", "Ed25519 key that signs authorisations (0600)"),
+)
+
+WORKER_VARIABLES: Final = (
+    *COMMON,
+    Variable("AKASHI_WORKER_STORE", "database address of the worker's store"),
+    Variable("AKASHI_PUBLIC_URL", "https address under which the city is known to the public"),
+    Variable("AKASHI_DOOR_ADDRESS", "where the street door is reached from the city"),
+    Variable("AKASHI_MAILBOX_KEY_FILE", "P-256 key that signs the city's mailbox tokens (0600)"),
+    Variable("AKASHI_SIGNER_SOCKET", "Unix socket of the signer"),
+    Variable("AKASHI_SIGNER_TOKEN_FILE", "channel token of the worker at the signer (0600)"),
+    Variable("AKASHI_CERTIFICATES", "directory with the city's public certificates"),
+    Variable("AKASHI_LOG_ADDRESS", "where the log process is reached"),
+    Variable("AKASHI_LOG_TOKEN_FILE", "channel token of the worker at the log (0600)"),
+    Variable("AKASHI_TRUST_SERVICES", "where time-stamps and revocation lists are had"),
+    Variable("AKASHI_JPKI_ADDRESS", "where the revocation of card certificates is asked"),
+    Variable("AKASHI_TRUST_DIR", "directory with the current trust list"),
+    Variable("AKASHI_STAFF_ADDRESS", "where the staff console is reached; empty: none", ""),
+    Variable("AKASHI_STAFF_TOKEN_FILE", "channel token of the worker at the console; empty: none", ""),
+    Variable("AKASHI_SMTP_ADDRESS", "host:port of the mail server for confirmation mails; empty: none", ""),
+    Variable("AKASHI_IPAMJ_FONT", "path of the IPAmj Mincho font; empty: the smaller set of characters", ""),
+    Variable("AKASHI_VALIDITY_DAYS", "how long a certificate is valid, in days", "92"),
+    Variable("AKASHI_STATUS_BEAT", "seconds between two looks whether a status list must be published", "5"),
+    Variable("AKASHI_STATUS_LIFE", "seconds after which a status list token expires", "604800"),
+    Variable("AKASHI_STATUS_TTL", "seconds a reader may keep a status list token", "3600"),
+    Variable("AKASHI_STATUS_SIZE", "entries of a status list", "131072"),
+    Variable("AKASHI_NONCE_STOCK", "how many nonces lie ready at the street door", "200"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """Checked settings of the register gate."""
+
+    profile: str
+    city: str
+    socket: Path
+    token_file: Path
+    traffic: Path | None
+    jpki_anchors: Path
+    store: str
+    registers: str
+    key_file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """Checked settings of the issuance worker. Times in seconds."""
+
+    profile: str
+    city: str
+    gate_socket: Path
+    gate_token_file: Path
+    traffic: Path | None
+    jpki_anchors: Path
+    store: str
+    public_url: str
+    door: str
+    mailbox_key_file: Path
+    signer_socket: Path
+    signer_token_file: Path
+    certificates: Path
+    log: str
+    log_token_file: Path
+    trust_services: str
+    jpki: str
+    trust_dir: Path
+    staff: str
+    staff_token_file: Path | None
+    smtp: str
+    ipamj_font: Path | None
+    validity_days: int
+    status_beat: int
+    status_life: int
+    status_ttl: int
+    status_size: int
+    nonce_stock: int
+
+    @property
+    def issuer(self) -> str:
+        """`iss` of the credential."""
+        return f"{self.public_url}/{self.city}"
+
+    @property
+    def vct(self) -> str:
+        """The credential's type."""
+        return f"{self.public_url}/vct/income-certificate/1"
+
+    def status_uri(self, number: int) -> str:
+        """Address of a status list."""
+        return f"{self.issuer}/status/{number}"
+
+
+def read_gate_settings(environ: Mapping[str, str]) -> GateSettings:
+    """The gate's settings. Raises SettingsError naming the variable, never its value."""
+    values = _read(environ, GATE_VARIABLES)
+    return GateSettings(
+        profile=_profile(values),
+        city=_city(values),
+        socket=Path(values["AKASHI_GATE_SOCKET"]),
+        token_file=Path(values["AKASHI_GATE_TOKEN_FILE"]),
+        traffic=_path_or_none(values["AKASHI_TRAFFIC_LOG"]),
+        jpki_anchors=Path(values["AKASHI_JPKI_ANCHORS"]),
+        store=values["AKASHI_GATE_STORE"],
+        registers=values["AKASHI_GATE_REGISTERS"],
+        key_file=Path(values["AKASHI_GATE_KEY_FILE"]),
+    )
+
+
+def read_worker_settings(environ: Mapping[str, str]) -> WorkerSettings:
+    """The worker's settings. Raises SettingsError naming the variable, never its value."""
+    values = _read(environ, WORKER_VARIABLES)
+    profile = _profile(values)
+    public_url = values["AKASHI_PUBLIC_URL"]
+    if not public_url.startswith("https://") or public_url.endswith("/"):
+        raise SettingsError("bad-setting", "AKASHI_PUBLIC_URL: https://host without a slash at the end")
+    return WorkerSettings(
+        profile=profile,
+        city=_city(values),
+        gate_socket=Path(values["AKASHI_GATE_SOCKET"]),
+        gate_token_file=Path(values["AKASHI_GATE_TOKEN_FILE"]),
+        traffic=_path_or_none(values["AKASHI_TRAFFIC_LOG"]),
+        jpki_anchors=Path(values["AKASHI_JPKI_ANCHORS"]),
+        store=values["AKASHI_WORKER_STORE"],
+        public_url=public_url,
+        door=values["AKASHI_DOOR_ADDRESS"],
+        mailbox_key_file=Path(values["AKASHI_MAILBOX_KEY_FILE"]),
+        signer_socket=Path(values["AKASHI_SIGNER_SOCKET"]),
+        signer_token_file=Path(values["AKASHI_SIGNER_TOKEN_FILE"]),
+        certificates=Path(values["AKASHI_CERTIFICATES"]),
+        log=values["AKASHI_LOG_ADDRESS"],
+        log_token_file=Path(values["AKASHI_LOG_TOKEN_FILE"]),
+        trust_services=values["AKASHI_TRUST_SERVICES"],
+        jpki=values["AKASHI_JPKI_ADDRESS"],
+        trust_dir=Path(values["AKASHI_TRUST_DIR"]),
+        staff=values["AKASHI_STAFF_ADDRESS"],
+        staff_token_file=_path_or_none(values["AKASHI_STAFF_TOKEN_FILE"]),
+        smtp=values["AKASHI_SMTP_ADDRESS"],
+        ipamj_font=_path_or_none(values["AKASHI_IPAMJ_FONT"]),
+        validity_days=_number(values, "AKASHI_VALIDITY_DAYS", 1, 366),
+        status_beat=_number(values, "AKASHI_STATUS_BEAT", 1, 3600),
+        status_life=_number(values, "AKASHI_STATUS_LIFE", 60, 90 * 86400),
+        status_ttl=_number(values, "AKASHI_STATUS_TTL", 1, 86400),
+        status_size=_number(values, "AKASHI_STATUS_SIZE", 1024, 1 << 20),
+        nonce_stock=_number(values, "AKASHI_NONCE_STOCK", 1, 10000),
+    )
+
+
+def require_demo(profile: str, what: str) -> None:
+    """Refuse to start a mock-up in production. Raises SettingsError."""
+    if profile != "demo":
+        raise SettingsError("mock-in-production", f"{what} is 模擬/MOCK and starts in the demo profile only")
+
+
+def _read(environ: Mapping[str, str], table: tuple[Variable, ...]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for row in table:
+        value = environ.get(row.name, "")
+        if not value:
+            if row.default is None:
+                raise SettingsError("missing-setting", f"{row.name}: {row.meaning}")
+            value = row.default
+        values[row.name] = value
+    return values
+
+
+def _profile(values: Mapping[str, str]) -> str:
+    profile = values["AKASHI_PROFILE"]
+    if profile not in PROFILES:
+        raise SettingsError("bad-setting", "AKASHI_PROFILE: demo or production")
+    return profile
+
+
+def _city(values: Mapping[str, str]) -> str:
+    city = values["AKASHI_CITY_CODE"]
+    if len(city) != 6 or not city.isascii() or not city.isdigit():
+        raise SettingsError("bad-setting", "AKASHI_CITY_CODE: six digits")
+    return city
+
+
+def _number(values: Mapping[str, str], name: str, low: int, high: int) -> int:
+    text = values[name]
+    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        raise SettingsError("bad-setting", f"{name}: an integer from {low} to {high}")
+    return int(text)
+
+
+def _path_or_none(text: str) -> Path | None:
+    return Path(text) if text else None

@@ -1,0 +1,182 @@
+"""The tables of the issuance worker's own store (one writer: the worker). Times are Unix seconds UTC.
+
+What a resident's data touches is kept only while a request is under way (`artifacts`); what stays afterwards are
+commitments, salts, hashes and states. The registers themselves are elsewhere (the register gate's store).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+Serial = BigInteger().with_variant(Integer, "sqlite")
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("position", Serial, primary_key=True, autoincrement=True),
+    Column("message_id", String(64), nullable=False, unique=True),
+    Column("account", String(64), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("handled_at", BigInteger),
+)
+
+nonces = Table(
+    "nonces",
+    metadata,
+    Column("nonce_hash", String(64), primary_key=True),
+    Column("made_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger),
+    # The message that used it: the same message, read again after a crash, may use it again; no other may.
+    Column("used_by", String(64)),
+)
+
+handled_messages = Table(
+    "handled_messages",
+    metadata,
+    Column("account", String(64), primary_key=True),
+    Column("message_id", String(64), primary_key=True),
+    Column("handled_at", BigInteger, nullable=False),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("account", String(64), primary_key=True),
+    Column("binding", String(64), nullable=False),
+    Column("auth_issuer", String(64), nullable=False),
+    Column("auth_serial", String(64), nullable=False),
+    Column("signing_thumbprint", String(64), nullable=False),
+    Column("signing_jwk", Text, nullable=False),
+    Column("encryption_thumbprint", String(64), nullable=False),
+    Column("encryption_jwk", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("mail", Text),
+    Column("mail_code_hash", String(64)),
+    Column("mail_attempts", Integer, nullable=False, server_default="0"),
+    Column("mail_confirmed_at", BigInteger),
+    Column("registered_at", BigInteger, nullable=False),
+    Index("accounts_binding", "binding"),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("request_id", String(64), primary_key=True),
+    Column("account", String(64), nullable=False),
+    Column("message_id", String(64), nullable=False),
+    Column("idempotency_key", String(64), nullable=False),
+    Column("body_hash", String(64), nullable=False),
+    Column("document_kind", String(64), nullable=False),
+    Column("fiscal_year", Integer, nullable=False),
+    Column("state", String(24), nullable=False),
+    Column("token", String(64)),
+    Column("lease_until", BigInteger),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("refusal_code", String(64)),
+    Column("accepted_at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    UniqueConstraint("account", "idempotency_key", name="requests_once"),
+    Index("requests_state", "state", "accepted_at"),
+)
+
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("certificate_id", String(32), primary_key=True),
+    Column("request_id", String(64), nullable=False, unique=True),
+    Column("issued_at", BigInteger, nullable=False),
+    Column("valid_until", String(10), nullable=False),
+    Column("status_list", Integer, nullable=False),
+    Column("status_index", Integer, nullable=False),
+    Column("salt_data", LargeBinary, nullable=False),
+    Column("salt_page", LargeBinary, nullable=False),
+    Column("salt_credential", LargeBinary, nullable=False),
+    Column("entry", String(64)),
+    Column("log_index", BigInteger),
+    Column("package_id", String(64)),
+    Column("package_hash", String(64)),
+    Column("released_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Column("revocation_reason", Text),
+    UniqueConstraint("status_list", "status_index", name="certificates_status"),
+)
+
+# Plain data of requests under way; deleted when the package is handed over or the request ends otherwise.
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("request_id", String(64), primary_key=True),
+    Column("purpose", Text, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("page", LargeBinary),
+    Column("data", LargeBinary),
+    Column("credential", Text),
+    Column("proof", Text),
+)
+
+# Ciphertext to be put on the street door; a row stays until the door has confirmed it.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("position", Serial, primary_key=True, autoincrement=True),
+    Column("kind", String(16), nullable=False),
+    Column("account", String(64), nullable=False),
+    Column("item_id", String(64), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("made_at", BigInteger, nullable=False),
+    Column("sent_at", BigInteger),
+    UniqueConstraint("kind", "account", "item_id", name="outbox_once"),
+)
+
+sequences = Table(
+    "sequences",
+    metadata,
+    Column("account", String(64), primary_key=True),
+    Column("last_number", BigInteger, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("position", Serial, primary_key=True, autoincrement=True),
+    Column("request_id", String(64), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("step", String(32), nullable=False),
+    Column("state", String(24), nullable=False),
+    Column("duration_ms", Integer),
+    Column("reason", String(64)),
+    Column("pushed", Boolean, nullable=False, server_default="0"),
+    Index("events_request", "request_id"),
+)
+
+status_lists = Table(
+    "status_lists",
+    metadata,
+    Column("status_list", Integer, primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("token", Text),
+    Column("issued_at", BigInteger),
+    Column("published_at", BigInteger),
+    Column("dirty", Boolean, nullable=False, server_default="1"),
+)
+
+progress = Table(
+    "progress",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)

@@ -1,0 +1,210 @@
+"""The issuance worker as a process: `python -m app.worker_process`, settings from the environment.
+
+This is the one place where the worker's rooms are put together; the rooms themselves know nothing of each other's
+making.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import Engine
+
+from app.city_keys import CityKeys
+from app.claims.certificate_data import DEMO_AUTHORITY
+from app.delivery.confirmation_mail import ConfirmationMail
+from app.delivery.sender import Sender
+from app.errors import CityError, SettingsError
+from app.frames import read_token
+from app.identity.card_certificate import load_card_trust
+from app.identity.card_evidence import CardChecker
+from app.identity.status import jpki_status_client
+from app.issuance.gatekeeper import Gatekeeper
+from app.issuance.intake import Intake, IntakeSettings
+from app.issuance.log_door import LogDoor
+from app.issuance.maker import Maker, MakerSettings
+from app.issuance.monitor import Monitor
+from app.issuance.walk import Walk, WalkSettings
+from app.mailbox import CityMailbox
+from app.registers.gate_client import GateClient
+from app.rendering.font_set import FontSet
+from app.rendering.renderer import CertificateRenderer
+from app.revocation.status_publisher import StatusPublisher, StatusSettings
+from app.sealing.signer_client import SignerClient
+from app.sealing.trust_services_client import TrustServicesClient
+from app.sealing.validation_material import MaterialSource
+from app.settings import WorkerSettings, read_worker_settings
+from app.staff.feed import StaffFeed
+from app.storage.engine import open_store, upgrade_store
+from app.worker import Rooms, Worker
+from app.zones import Guard
+from verifier.formats.jose import parse_jwk, thumbprint
+from verifier.formats.page_qr import page_key_id
+from verifier.trust import TrustList
+from verifier.trust_store import TrustStore
+
+log = logging.getLogger("akashi.worker")
+
+MIGRATIONS = Path(__file__).parent / "storage" / "migrations"
+MATERIAL = ("page-seal-1", "issuing", "root", "tsa", "tsa-ca")
+
+
+def utc_now() -> datetime:
+    """The wall clock, UTC."""
+    return datetime.now(UTC)
+
+
+def build_worker(settings: WorkerSettings) -> Worker:
+    """Put the rooms together. Raises CityError, OSError when one of them cannot be opened."""
+    store = open_store(settings.store)
+    upgrade_store(store, MIGRATIONS)
+    guard = Guard(settings.traffic)
+    gate = GateClient(settings.gate_socket, read_token(settings.gate_token_file), guard=guard, clock=utc_now)
+    signer = SignerClient.from_token_file(settings.signer_socket, settings.signer_token_file)
+    keys = CityKeys(gate, signer)
+    mailbox = CityMailbox.from_key_file(
+        settings.door, settings.mailbox_key_file, city=settings.city, guard=guard
+    )
+    log_door = LogDoor(settings.log, read_token(settings.log_token_file), guard=guard, clock=utc_now)
+    trust = _trust_list(settings)
+    status = StatusPublisher(
+        store,
+        StatusSettings(
+            uri=settings.status_uri,
+            path=lambda number: f"{settings.city}/status/{number}",
+            certificates=signer.public("status_list").certificates,
+            life=settings.status_life,
+            ttl=settings.status_ttl,
+            size=settings.status_size,
+        ),
+        keys,
+        put_public=mailbox.put_public,
+        append=lambda entry: log_door.append([entry]),
+        clock=utc_now,
+    )
+    status.open_first()
+    walk = Walk(
+        store,
+        WalkSettings(DEMO_AUTHORITY, validity_days=settings.validity_days),
+        gate=gate,
+        maker=_build_maker(settings, keys, signer),
+        log_door=log_door,
+        gatekeeper=Gatekeeper(lambda: trust, utc_now),
+        status_token=status.token,
+        clock=utc_now,
+    )
+    intake = Intake(
+        store,
+        IntakeSettings(settings.city, thumbprint(trust.content.envelope_key)),
+        agree=keys.agreement(),
+        cards=CardChecker(
+            load_card_trust(settings.jpki_anchors, profile=settings.profile),
+            settings.city,
+            jpki_status_client(settings.jpki),
+        ),
+        gate=gate,
+        send_mail=ConfirmationMail(settings.smtp, settings.city).send,
+        clock=utc_now,
+    )
+    statement_kid = thumbprint(parse_jwk(dict(signer.public("statement").jwk)))
+    sender = Sender(store, mailbox, keys, city=settings.city, statement_kid=statement_kid, clock=utc_now)
+    return Worker(
+        Rooms(
+            store=store,
+            mailbox=mailbox,
+            intake=intake,
+            walk=walk,
+            sender=sender,
+            status=status,
+            gate=gate,
+            monitor=_build_monitor(settings, store, log_door, gate),
+            clock=utc_now,
+            status_beat=settings.status_beat,
+            nonce_stock=settings.nonce_stock,
+        )
+    )
+
+
+def _build_maker(settings: WorkerSettings, keys: CityKeys, signer: SignerClient) -> Maker:
+    certificates = {name: _certificate(settings.certificates / f"{name}.pem") for name in MATERIAL}
+    trust_services = TrustServicesClient(settings.trust_services, certificates["tsa"])
+    credential = signer.public("credential")
+    public_key = parse_jwk(dict(credential.jwk))
+    if not isinstance(public_key, ec.EllipticCurvePublicKey):
+        raise SettingsError("bad-key", "the credential key is not on P-256")
+    fonts = FontSet.load([] if settings.ipamj_font is None else [settings.ipamj_font])
+    log.info("fonts: %s", fonts.describe())
+    return Maker(
+        MakerSettings(
+            public_url=settings.public_url,
+            authority=DEMO_AUTHORITY,
+            validity_days=settings.validity_days,
+            page_key_id=page_key_id(public_key),
+            iss=settings.issuer,
+            vct=settings.vct,
+            credential_certificates=credential.certificates,
+            status_uri=settings.status_uri,
+        ),
+        renderer=CertificateRenderer(fonts),
+        keys=keys,
+        trust_services=trust_services,
+        material=MaterialSource([certificates[name] for name in MATERIAL], trust_services.fetch_crl),
+        clock=utc_now,
+    )
+
+
+def _build_monitor(
+    settings: WorkerSettings, store: Engine, log_door: LogDoor, gate: GateClient
+) -> Monitor | None:
+    if not settings.staff or settings.staff_token_file is None:
+        return None
+    return Monitor(
+        store, StaffFeed(settings.staff, read_token(settings.staff_token_file)), log_door, gate, utc_now
+    )
+
+
+def _trust_list(settings: WorkerSettings) -> TrustList:
+    trust = TrustStore(settings.trust_dir).find(settings.city)
+    if trust is None:
+        raise SettingsError("no-trust-list", "AKASHI_TRUST_DIR holds no trust list of this city")
+    if trust.content.mock and settings.profile != "demo":
+        raise SettingsError("mock-in-production", "the trust list is 模擬/MOCK")
+    return trust
+
+
+def _certificate(path: Path) -> bytes:
+    return x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
+
+
+def main() -> int:
+    """0 stopped, 2 must not start."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        settings = read_worker_settings(os.environ)
+        worker = build_worker(settings)
+    except (CityError, OSError, ValueError) as error:
+        print(f"worker: {error}", file=sys.stderr)
+        return 2
+    worker.start()
+    log.info("issuance worker ready%s", " (模擬/MOCK)" if settings.profile == "demo" else "")
+    try:
+        stop.wait()
+    except KeyboardInterrupt:
+        log.info("interrupted")
+    worker.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

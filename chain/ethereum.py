@@ -1,0 +1,259 @@
+"""The one way to an Ethereum node: JSON-RPC through web3.py, in and out in our own words. Only this module
+imports web3.
+
+It signs and sends what it is told to, decides nothing and remembers nothing. Whatever goes wrong underneath
+becomes EthereumUnavailable (nobody answered, or not in time) or EthereumError (the answer is unusable or a
+refusal). Tags `safe` and `finalized` are not used: QBFT nodes do not know them; callers count confirmations.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Final
+
+import requests
+from eth_account import Account
+from web3 import HTTPProvider, Web3
+from web3.exceptions import (
+    BlockNotFound,
+    ContractLogicError,
+    TransactionNotFound,
+    Web3Exception,
+    Web3RPCError,
+)
+from web3.middleware import ExtraDataToPOAMiddleware
+
+from chain.abi import load_artefact
+from chain.errors import EthereumError, EthereumUnavailable, LogUnavailable
+from chain.floor import SeenHead
+from chain.transactions import Fees, Identity, Inclusion, SignedTransaction, Submission, compute_origin_id
+
+RPC_TIMEOUT_SECONDS: Final = 10.0
+GAS_MARGIN_PERCENT: Final = 20
+
+
+class EthereumClient:
+    """One node, one contract, one sending account."""
+
+    def __init__(self, rpc_url: str, contract: bytes, private_key: bytes | None = None) -> None:
+        """`contract`: 20 bytes. `private_key`: 32 bytes of the sealer, or None for reading only."""
+        provider = HTTPProvider(rpc_url, request_kwargs={"timeout": RPC_TIMEOUT_SECONDS})
+        provider.exception_retry_configuration = None
+        self._web3 = Web3(provider)
+        # QBFT headers have more extra data than web3.py allows otherwise
+        self._web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
+        self.contract = contract
+        self._registry = self._web3.eth.contract(
+            Web3.to_checksum_address(contract), abi=load_artefact()["abi"]
+        )
+        self._account = None if private_key is None else Account.from_key(private_key)
+
+    def identity(self) -> Identity:
+        """Which chain this node serves."""
+        with _translated():
+            genesis = self._web3.eth.get_block(0)
+            return Identity(int(self._web3.eth.chain_id), bytes(genesis["hash"]))
+
+    def has_contract(self) -> bool:
+        """Whether there is code at the contract's address."""
+        with _translated():
+            return len(self._web3.eth.get_code(self._registry.address)) > 0
+
+    def head(self, origin_id: bytes) -> SeenHead:
+        """The contract's head for a log."""
+        with _translated():
+            size, root = self._registry.functions.head(origin_id).call()
+            return SeenHead(int(size), bytes(root))
+
+    def nonce(self) -> int:
+        """How many transactions of our account are in blocks."""
+        with _translated():
+            return int(self._web3.eth.get_transaction_count(self._sender().address, "latest"))
+
+    def latest_block(self) -> int:
+        """Number of the newest block."""
+        with _translated():
+            return int(self._web3.eth.block_number)
+
+    def block_hash(self, number: int) -> bytes | None:
+        """Hash of a block, None if there is none."""
+        with _translated():
+            try:
+                return bytes(self._web3.eth.get_block(number)["hash"])
+            except BlockNotFound:
+                return None
+
+    def fees(self) -> Fees:
+        """What the node suggests now: twice the base fee and a tip; both 0 where gas is free."""
+        with _translated():
+            base_fee = int(self._web3.eth.get_block("latest").get("baseFeePerGas", 0))
+            if base_fee == 0:
+                return Fees(0, 0)
+            priority_fee = int(self._web3.eth.max_priority_fee)
+            return Fees(2 * base_fee + priority_fee, priority_fee)
+
+    def sign_submission(self, submission: Submission, nonce: int, fees: Fees) -> SignedTransaction:
+        """Sign a submission that the contract would take now.
+
+        Raises: EthereumError("refused") with the contract's words if it would not.
+        """
+        account = self._sender()
+        call = self._registry.functions.submit(
+            submission.origin_id,
+            submission.size,
+            submission.root,
+            list(submission.consistency_path),
+            submission.signer_bitmap,
+            submission.aggregate_signature,
+        )
+        with _translated():
+            gas = int(call.estimate_gas({"from": account.address}))
+            transaction = call.build_transaction(
+                {
+                    "from": account.address,
+                    "nonce": nonce,
+                    "gas": gas + gas * GAS_MARGIN_PERCENT // 100,
+                    "maxFeePerGas": fees.max_fee,
+                    "maxPriorityFeePerGas": fees.priority_fee,
+                    "chainId": self._web3.eth.chain_id,
+                }
+            )
+            signed = account.sign_transaction(transaction)
+        return SignedTransaction(bytes(signed.raw_transaction), bytes(signed.hash))
+
+    def broadcast(self, transaction: SignedTransaction) -> None:
+        """Send; a node that has it already, pending or in a block, is fine.
+
+        Raises: EthereumError("not-sent") with the node's words.
+        """
+        try:
+            with _translated():
+                self._web3.eth.send_raw_transaction(transaction.raw)
+        except EthereumUnavailable:
+            raise
+        except EthereumError as error:
+            # every client words "already known" differently: ask for the hash instead of reading the words
+            if not self._is_known(transaction.tx_hash):
+                raise EthereumError("not-sent", error.detail) from error
+
+    def find_inclusion(self, tx_hash: bytes) -> Inclusion | None:
+        """What became of a transaction of ours; None while it is in no block."""
+        with _translated():
+            try:
+                receipt = self._web3.eth.get_transaction_receipt(tx_hash)
+            except TransactionNotFound:
+                return None
+            if receipt.get("blockHash") is None:
+                return None
+            number, block_hash = int(receipt["blockNumber"]), bytes(receipt["blockHash"])
+            for log in receipt["logs"]:
+                if bytes.fromhex(log["address"][2:]) != self.contract:
+                    continue
+                with contextlib.suppress(Web3Exception, ValueError):
+                    event = self._registry.events.Anchored().process_log(log)
+                    size, root = int(event["args"]["size"]), bytes(event["args"]["root"])
+                    return Inclusion(
+                        receipt["status"] == 1, number, block_hash, int(log["logIndex"]), size, root
+                    )
+            return Inclusion(receipt["status"] == 1, number, block_hash, None, None, None)
+
+    def _is_known(self, tx_hash: bytes) -> bool:
+        with _translated():
+            try:
+                self._web3.eth.get_transaction(tx_hash)
+            except TransactionNotFound:
+                return False
+            return True
+
+    def _sender(self) -> Any:
+        if self._account is None:
+            raise EthereumError("no-account", "this client only reads")
+        return self._account
+
+
+class ContractHead:
+    """The contract as a source of the log's newest anchored checkpoint (a `floor.HeadSource`)."""
+
+    name = "contract"
+    is_binding = True
+
+    def __init__(self, client: EthereumClient, origin: str, chain_id: int) -> None:
+        self._client = client
+        self._origin_id = compute_origin_id(origin)
+        self._chain_id = chain_id
+
+    def seen_head(self) -> SeenHead:
+        try:
+            identity = self._client.identity()
+            if identity.chain_id != self._chain_id:
+                raise EthereumError("other-chain", f"the node serves chain {identity.chain_id}")
+            if not self._client.has_contract():
+                raise EthereumError("contract-missing", "there is no contract at the configured address")
+            return self._client.head(self._origin_id)
+        except EthereumError as error:
+            raise LogUnavailable("contract-away", str(error)) from error
+
+
+def deploy_registry(
+    rpc_url: str, owner_key: bytes, sealer: bytes, poll_seconds: float = 0.05
+) -> tuple[bytes, int]:
+    """Deploy AnchorRegistry owned by `owner_key`'s account with one sealer; answers its address and the gas
+    used.
+
+    Raises: EthereumError.
+    """
+    artefact = load_artefact()
+    web3 = Web3(HTTPProvider(rpc_url, request_kwargs={"timeout": RPC_TIMEOUT_SECONDS}))
+    web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
+    account = Account.from_key(owner_key)
+    with _translated():
+        factory = web3.eth.contract(abi=artefact["abi"], bytecode=artefact["bytecode"])
+        base_fee = int(web3.eth.get_block("latest").get("baseFeePerGas", 0))
+        priority_fee = int(web3.eth.max_priority_fee) if base_fee else 0
+        transaction = factory.constructor(Web3.to_checksum_address(sealer)).build_transaction(
+            {
+                "from": account.address,
+                "nonce": web3.eth.get_transaction_count(account.address),
+                "maxFeePerGas": 2 * base_fee + priority_fee,
+                "maxPriorityFeePerGas": priority_fee,
+                "chainId": web3.eth.chain_id,
+            }
+        )
+        signed = account.sign_transaction(transaction)
+        tx_hash = web3.eth.send_raw_transaction(signed.raw_transaction)
+        receipt = web3.eth.wait_for_transaction_receipt(tx_hash, timeout=120, poll_latency=poll_seconds)
+    if receipt["status"] != 1 or not web3.eth.get_code(receipt["contractAddress"]):
+        raise EthereumError("not-deployed", "the deployment failed")
+    return bytes.fromhex(receipt["contractAddress"][2:]), int(receipt["gasUsed"])
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except EthereumError:
+        raise
+    except ContractLogicError as error:
+        raise EthereumError("refused", f"the contract refuses: {_reason(error)}") from error
+    except Web3RPCError as error:
+        raise EthereumError("rpc-error", f"the node refuses: {str(error)[:300]}") from error
+    except (requests.RequestException, OSError, TimeoutError) as error:
+        raise EthereumUnavailable(
+            "chain-away", f"the node does not answer: {type(error).__name__}"
+        ) from error
+    except (Web3Exception, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EthereumError(
+            "bad-answer", f"the node's answer cannot be used: {type(error).__name__}"
+        ) from error
+
+
+def _reason(error: ContractLogicError) -> str:
+    # Vyper's reasons are Error(string): selector, offset, length, text
+    data = error.data if isinstance(error.data, str) else ""
+    with contextlib.suppress(ValueError, UnicodeDecodeError):
+        raw = bytes.fromhex(data.removeprefix("0x"))
+        if raw[:4] == bytes.fromhex("08c379a0"):
+            length = int.from_bytes(raw[36:68], "big")
+            return raw[68 : 68 + length].decode("utf-8")[:200]
+    return str(error.message)[:200]

@@ -1,0 +1,313 @@
+"""Stores of the log: the head (compare-and-swap), the queues behind it, the staged batch, the index of
+leaves.
+
+What each keeps and what its loss means:
+  HeadStore      the committed (size, root) and its signature. Durable before it answers. Losing it ends the
+  log. upload, stamp  rows of the same transaction as the signature: what is signed will be uploaded and
+  stamped. Staging        the entries of the batch being added, durable before the head moves; useless once it
+  is published. LeafIndex      leaf hash → first index. A cache: rebuilt from the tiles when it is missing or
+  behind.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from chain import database
+from chain.errors import LogRefused
+from chain.files import FileTree
+from chain.tree import ENTRY_BYTES, Tree
+from verifier.formats.encoding import sha256
+from verifier.formats.merkle import EMPTY_ROOT, HASH_BYTES
+from verifier.formats.signed_note import parse_note
+
+MAX_WAITING_STAMPS: Final = 1000
+_INDEX_CHUNK: Final = 500
+_INDEX_PORTION: Final = 131_072
+# 128 bits of a leaf hash tell leaves apart; should two ever agree, the proof of the wrong one does not verify
+_INDEX_KEY_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The committed head of the log. Without a signature it is the root that will be signed next, and no
+    other.
+    """
+
+    size: int
+    root: bytes
+    frontier: tuple[bytes, ...]
+    previous_size: int
+    staged_sha256: bytes
+    signature: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that the street door must get."""
+
+    number: int
+    path: str
+    data: bytes | None  # None: the bytes are in the log's directory and never change
+
+
+class HeadStore:
+    """Compare-and-swap of the head of one origin, and the queues that move with it."""
+
+    def __init__(self, engine: Engine, origin: str) -> None:
+        self.engine = engine
+        self.origin = origin
+
+    def create(self) -> None:
+        """Begin the log: size 0, nothing to sign."""
+        row = {
+            "origin": self.origin,
+            "size": 0,
+            "root": EMPTY_ROOT,
+            "frontier": b"",
+            "previous_size": 0,
+            "staged_sha256": b"",
+            "signature": b"",
+        }
+        with self.engine.begin() as connection:
+            connection.execute(sa.insert(database.head).values(row))
+
+    def read(self) -> Head:
+        """The committed head.
+
+        Raises: LogRefused("no-head").
+        """
+        query = sa.select(database.head).where(database.head.c.origin == self.origin)
+        with self.engine.begin() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        if row is None:
+            raise LogRefused("no-head", f"this database does not belong to {self.origin}")
+        frontier = row["frontier"]
+        return Head(
+            size=row["size"],
+            root=row["root"],
+            frontier=tuple(frontier[i : i + HASH_BYTES] for i in range(0, len(frontier), HASH_BYTES)),
+            previous_size=row["previous_size"],
+            staged_sha256=row["staged_sha256"],
+            signature=row["signature"],
+        )
+
+    def commit(self, old: Head, tree: Tree, staged_sha256: bytes) -> Head:
+        """Move the head from `old`, which must be signed, to `tree`, unsigned. Durable when it returns.
+
+        Raises: LogRefused("head-moved"): another process owns this log.
+        """
+        new = Head(tree.size, tree.root(), tuple(tree.frontier()), old.size, staged_sha256, None)
+        change = (
+            sa.update(database.head)
+            .where(
+                database.head.c.origin == self.origin,
+                database.head.c.size == old.size,
+                database.head.c.root == old.root,
+                database.head.c.signature.is_not(None),
+            )
+            .values(
+                size=new.size,
+                root=new.root,
+                frontier=b"".join(new.frontier),
+                previous_size=new.previous_size,
+                staged_sha256=staged_sha256,
+                signature=None,
+            )
+        )
+        with self.engine.begin() as connection:
+            if connection.execute(change).rowcount != 1:
+                raise LogRefused("head-moved", "the head is not the one this process knows")
+        return new
+
+    def sign(self, head: Head, checkpoint: bytes, paths: Iterable[str]) -> Head:
+        """Store the signature of the committed head, taken from its note.
+
+        In the same transaction its files and its time stamp are queued.
+        Raises: LogRefused("head-moved").
+        """
+        signature = parse_note(checkpoint).signatures[0].signature
+        change = (
+            sa.update(database.head)
+            .where(
+                database.head.c.origin == self.origin,
+                database.head.c.size == head.size,
+                database.head.c.root == head.root,
+                database.head.c.signature.is_(None),
+            )
+            .values(signature=signature)
+        )
+        rows: list[dict[str, str | bytes | None]] = [{"path": path, "data": None} for path in paths]
+        rows.append({"path": "checkpoint", "data": checkpoint})
+        with self.engine.begin() as connection:
+            if connection.execute(change).rowcount != 1:
+                raise LogRefused("head-moved", "the head is not the one this process knows")
+            connection.execute(sa.insert(database.upload), rows)
+            connection.execute(
+                sa.insert(database.stamp).values(size=head.size, digest=sha256(checkpoint)),
+            )
+        return dataclasses.replace(head, signature=signature)
+
+    def queue_upload(self, path: str) -> None:
+        """Queue one more file that never changes (receipt, time stamp); twice does no harm."""
+        with self.engine.begin() as connection:
+            connection.execute(sa.insert(database.upload).values(path=path, data=None))
+
+    def queue_replacement(self, path: str, data: bytes) -> None:
+        """Queue a file that replaces its predecessor (`anchored`), with its bytes of now."""
+        with self.engine.begin() as connection:
+            connection.execute(sa.insert(database.upload).values(path=path, data=data))
+
+    def next_uploads(self, limit: int) -> list[Upload]:
+        """The oldest queued files, in order."""
+        query = sa.select(database.upload).order_by(database.upload.c.id).limit(limit)
+        with self.engine.begin() as connection:
+            rows = connection.execute(query).mappings().all()
+        return [Upload(row["id"], row["path"], row["data"]) for row in rows]
+
+    def finish_uploads(self, through: int) -> None:
+        """Drop the queued files up to and including this number: the street door has them."""
+        with self.engine.begin() as connection:
+            connection.execute(sa.delete(database.upload).where(database.upload.c.id <= through))
+
+    def count_uploads(self) -> int:
+        """How many files the street door does not have yet."""
+        with self.engine.begin() as connection:
+            return connection.execute(sa.select(sa.func.count()).select_from(database.upload)).scalar_one()
+
+    def next_stamp(self) -> tuple[int, bytes] | None:
+        """The newest checkpoint (size, digest) without a time stamp; the newest is the one somebody waits
+        for.
+        """
+        query = sa.select(database.stamp).order_by(database.stamp.c.size.desc()).limit(1)
+        with self.engine.begin() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        return None if row is None else (row["size"], row["digest"])
+
+    def finish_stamp(self, size: int) -> None:
+        """Drop a checkpoint that has its stamp, and the oldest ones beyond the limit: they will never get
+        one.
+        """
+        table = database.stamp
+        keep = sa.select(table.c.size).order_by(table.c.size.desc()).limit(MAX_WAITING_STAMPS)
+        with self.engine.begin() as connection:
+            connection.execute(sa.delete(table).where(table.c.size == size))
+            connection.execute(sa.delete(table).where(table.c.size.not_in(keep)))
+
+
+class Staging:
+    """The batch being added: raw entries under the size they start at."""
+
+    def __init__(self, files: FileTree) -> None:
+        self._files = files
+
+    def write(self, size: int, entries: Sequence[bytes]) -> bytes:
+        """Store a batch durably; answers its SHA-256."""
+        data = b"".join(entries)
+        self._files.replace(f"{size}.entries", data)
+        return sha256(data)
+
+    def read(self, size: int, digest: bytes) -> list[bytes]:
+        """The batch that starts at `size`.
+
+        Raises: LogRefused("staging-lost").
+        """
+        data = self._files.find(f"{size}.entries")
+        if data is None or sha256(data) != digest:
+            raise LogRefused("staging-lost", f"the staged batch after {size} is missing or damaged")
+        return [data[i : i + ENTRY_BYTES] for i in range(0, len(data), ENTRY_BYTES)]
+
+    def clear(self, size: int) -> None:
+        """Forget a batch that is published."""
+        self._files.remove(f"{size}.entries")
+
+
+class LeafIndex:
+    """First index of each leaf hash. Plain SQLite, because it is a cache: losing it costs a rebuild, nothing
+    else.
+
+    Newest leaves are kept in memory and written in large sorted portions: a B-tree of hashes takes many
+    leaves at once far more cheaply than few. What was not written yet is read from the tiles again at the
+    next start.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._recent: dict[bytes, int] = {}
+        try:
+            self._connection = self._open(path)
+        except sqlite3.DatabaseError:
+            path.unlink(missing_ok=True)
+            self._connection = self._open(path)
+        self._covered = int(self._connection.execute("SELECT size FROM covered").fetchone()[0])
+
+    @staticmethod
+    def _open(path: Path) -> sqlite3.Connection:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA cache_size=-32768")
+        connection.execute("PRAGMA journal_size_limit=1048576")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS leaf (hash BLOB PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID"
+        )
+        connection.execute("CREATE TABLE IF NOT EXISTS covered (size INTEGER NOT NULL)")
+        connection.execute("INSERT INTO covered SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM covered)")
+        return connection
+
+    def covered(self) -> int:
+        """The tree size up to which every leaf is in the index."""
+        with self._lock:
+            return self._covered
+
+    def find(self, leaves: Sequence[bytes]) -> dict[bytes, int]:
+        """The first index of those of `leaves` that are in the log."""
+        found: dict[bytes, int] = {}
+        with self._lock:
+            found.update((leaf, self._recent[leaf]) for leaf in leaves if leaf in self._recent)
+            for start in range(0, len(leaves), _INDEX_CHUNK):
+                chunk = {leaf[:_INDEX_KEY_BYTES]: leaf for leaf in leaves[start : start + _INDEX_CHUNK]}
+                marks = ",".join("?" * len(chunk))
+                query = f"SELECT hash, number FROM leaf WHERE hash IN ({marks})"  # noqa: S608 - only question marks
+                rows = self._connection.execute(query, list(chunk))
+                found.update((chunk[key], number) for key, number in rows)
+        return found
+
+    def add(self, start: int, leaves: Sequence[bytes]) -> None:
+        """Add the leaves from index `start` on; the first index of a leaf stays."""
+        with self._lock:
+            for number, leaf in enumerate(leaves, start):
+                self._recent.setdefault(leaf, number)
+            self._covered = max(self._covered, start + len(leaves))
+            if len(self._recent) >= _INDEX_PORTION:
+                self._flush()
+
+    def clear(self) -> None:
+        """Forget everything: the log will fill it again."""
+        with self._lock:
+            self._recent.clear()
+            self._covered = 0
+            self._connection.execute("DELETE FROM leaf")
+            self._connection.execute("UPDATE covered SET size = 0")
+
+    def _flush(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        rows = sorted((leaf[:_INDEX_KEY_BYTES], number) for leaf, number in self._recent.items())
+        self._connection.executemany("INSERT OR IGNORE INTO leaf VALUES (?, ?)", rows)
+        self._connection.execute("UPDATE covered SET size = ?", (self._covered,))
+        self._connection.execute("COMMIT")
+        self._recent.clear()
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()

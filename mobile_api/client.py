@@ -1,0 +1,455 @@
+"""The reference phone: everything a resident's app does, without a screen. Standard library HTTP,
+resumable, suspicious.
+
+The city's keys come from the trust list (`CityTrust`), never from the street door. Every step that goes out
+is written to the state directory first, so a phone that is killed at any point goes on where it was and
+nothing happens twice. A hostile door can make this phone wait; it cannot make it believe, decrypt or
+encrypt anything false.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from mobile_api.door_client import DoorClient, ProofKey, Transport, UrllibTransport
+from mobile_api.errors import (
+    CityRefused,
+    DoorDistrusted,
+    DoorRefused,
+    DoorUnavailable,
+    NoAnswerYet,
+    PhoneError,
+    RequestDistrusted,
+    StateError,
+)
+from mobile_api.messages import (
+    NO_REQUEST,
+    STAGES,
+    CardStatement,
+    CertificateRequest,
+    ConfirmMail,
+    HistoryWish,
+    Register,
+    RequestCertificate,
+    StopDevice,
+    format_instant,
+    format_statement,
+    new_message_id,
+)
+from mobile_api.phone_answers import note_distrust
+from mobile_api.phone_correspondence import Correspondence, read_members
+from mobile_api.phone_counterparts import (
+    Card,
+    CardPasswords,
+    CardSignature,
+    CityTrust,
+    PinnedTrust,
+    trust_from_jwks,
+)
+from mobile_api.phone_home import PhoneHome
+from mobile_api.phone_submissions import PhoneSubmissions, ScannedRequest, SubmissionReceipt
+from verifier.errors import FormatError
+from verifier.formats.encoding import base64url_encode, canonical_json, sha256
+from verifier.formats.jose import agreement, es256_signer, format_jwk, thumbprint
+from verifier.formats.names import BUNDLE_TYPE, PACKAGE_TYPE
+from verifier.formats.package import open_package, pack
+
+__all__ = [
+    "Card",
+    "CardPasswords",
+    "CardSignature",
+    "CityRefused",
+    "CityTrust",
+    "DoorDistrusted",
+    "DoorRefused",
+    "DoorUnavailable",
+    "NoAnswerYet",
+    "Phone",
+    "PhoneError",
+    "PinnedTrust",
+    "RequestDistrusted",
+    "ScannedRequest",
+    "StateError",
+    "SubmissionReceipt",
+    "trust_from_jwks",
+]
+
+DOCUMENT_KIND: Final = "income_certificate"
+DEFAULT_WAIT: Final = 120.0
+
+
+class Phone:
+    """One phone with its state directory `home`, one street door, one city. Use as a context manager.
+
+    `base_url` is where the door is reached (in the demo another address than `trust.public_url`).
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        base_url: str,
+        trust: CityTrust,
+        *,
+        transport: Transport | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        random: Callable[[int], bytes] = os.urandom,
+        sleep: Callable[[float], None] = time.sleep,
+        attempts: int = 4,
+    ) -> None:
+        self._home = PhoneHome(home)
+        self._trust = trust
+        self._clock = clock
+        self._random = random
+        self._door = DoorClient(
+            base_url,
+            transport=transport or UrllibTransport(),
+            clock=clock,
+            random=random,
+            sleep=sleep,
+            attempts=attempts,
+        )
+        self._kid = thumbprint(self._home.signing_key.public_key())
+        self._encryption_kid = thumbprint(self._home.encryption_key.public_key())
+        self._sign = es256_signer(self._home.signing_key)
+        self._proof = ProofKey(self._kid, self._sign)
+        self._letters = Correspondence(
+            self._home,
+            self._door,
+            trust,
+            proof=self._proof,
+            clock=clock,
+            random=random,
+            sleep=sleep,
+        )
+        self._submissions = PhoneSubmissions(
+            self._home,
+            self._door,
+            city=trust.city,
+            public_url=trust.public_url,
+            statement_key=trust.statement_key,
+            sign=self._sign,
+            clock=clock,
+            random=random,
+        )
+
+    def __enter__(self) -> Phone:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the state directory."""
+        self._home.close()
+
+    # What is known
+
+    @property
+    def account(self) -> str | None:
+        """The account at the street door."""
+        return self._state["account"]
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether the city has confirmed the binding of the card to this phone."""
+        return (self._state["registration"] or {}).get("state") == "registered"
+
+    @property
+    def signing_thumbprint(self) -> str:
+        """RFC 7638 thumbprint of the signing key."""
+        return self._kid
+
+    @property
+    def encryption_thumbprint(self) -> str:
+        """RFC 7638 thumbprint of the encryption key."""
+        return self._encryption_kid
+
+    @property
+    def distrusted(self) -> tuple[str, ...]:
+        """Reasons why answers of the door were not believed, oldest first."""
+        return tuple(self._state["distrusted"])
+
+    def notices(self) -> list[dict[str, str]]:
+        """Signed notices of the city: at, code, message_ja, message_en."""
+        return [dict(line) for line in self._state["notices"]]
+
+    def history(self) -> list[dict[str, str]]:
+        """What this phone did: at, event, reference."""
+        return [dict(line) for line in self._state["history"]]
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Requests of this phone: id, fiscal_year, purpose, state (new, sent, ready, fetched, refused),
+        stages.
+        """
+        names = ("fiscal_year", "purpose", "state", "stages", "city_request")
+        return [
+            {"id": key, **{name: entry[name] for name in names}}
+            for key, entry in self._state["requests"].items()
+        ]
+
+    # Registration
+
+    def sign_up(
+        self, card: Card, passwords: CardPasswords, mail: str | None = None, *, timeout: float = DEFAULT_WAIT
+    ) -> None:
+        """Make an account, let the card sign for this phone's keys, wait for the city's word. Resumable.
+
+        Raises: CityRefused, NoAnswerYet (call again: nothing is signed twice), DoorUnavailable,
+        DoorRefused, and what the card raises.
+        """
+        if self.is_registered:
+            return
+        self._open_account()
+        registration = self._state["registration"]
+        if registration is None:
+            statement = self._statement("register", NO_REQUEST)
+            data = statement.encode("utf-8")
+            by_signature = card.sign_document(passwords.signature, data)
+            by_authentication = card.authenticate(passwords.authentication, data)
+            message = self._letters.write(
+                Register(
+                    self._home.signing_key.public_key(),
+                    self._home.encryption_key.public_key(),
+                    statement,
+                    by_signature.certificate,
+                    by_signature.signature,
+                    by_authentication.certificate,
+                    by_authentication.signature,
+                    mail,
+                )
+            )
+            self._state["registration"] = {"message": message, "state": "sent"}
+            self._home.save()
+        else:
+            message = registration["message"]
+        self._letters.post(message)
+        self._letters.await_outcome(message, timeout)
+
+    def confirm_mail(self, code: str, *, timeout: float = DEFAULT_WAIT) -> None:
+        """Send the code from the mail and wait for the city's word. Raises: CityRefused, NoAnswerYet."""
+        self._letters.ask(ConfirmMail(code), timeout)
+
+    def stop_device(self, signing_thumbprint: str, *, timeout: float = DEFAULT_WAIT) -> None:
+        """Stop a device of the same card (also this one). Raises: CityRefused, NoAnswerYet."""
+        self._letters.ask(StopDevice(signing_thumbprint), timeout)
+
+    def ask_history(self, *, timeout: float = DEFAULT_WAIT) -> list[dict[str, str]]:
+        """The city's own list: at, code, message_ja, message_en. Raises: CityRefused, NoAnswerYet."""
+        return list(self._letters.ask(HistoryWish(), timeout).get("entries", []))
+
+    # Certificates
+
+    def request_certificate(
+        self, fiscal_year: int, purpose: str, card: Card, pin: str, *, document_kind: str = DOCUMENT_KIND
+    ) -> str:
+        """Ask for a certificate; the card's authentication goes over the request. Returns the request's id.
+
+        The id is the idempotency key (the city's own id comes with its answers). A request of the same
+        kind, year and purpose that is under way (until its package was fetched) is gone on with instead of
+        making a second one, also after a kill at any point.
+        """
+        if not self.is_registered:
+            raise StateError("not-registered", "sign up first")
+        key, entry = self._find_request(document_kind, fiscal_year, purpose)
+        if entry["message"] is None:
+            request = CertificateRequest(document_kind, fiscal_year, purpose, key)
+            statement = self._statement("request", request.digest())
+            by_card = card.authenticate(pin, statement.encode("utf-8"))
+            body = RequestCertificate(request, statement, by_card.certificate, by_card.signature)
+            entry["message"] = self._letters.write(body, request=key)
+            entry["state"] = "sent"
+            self._home.save()
+        self._letters.post(entry["message"])
+        return key
+
+    def wait(self, request_id: str, *, timeout: float = DEFAULT_WAIT) -> Iterator[str]:
+        """Yield the stages as the city reports them (known ones first), until the package is ready.
+
+        Raises: CityRefused (signed), NoAnswerYet at the time-out, DoorUnavailable.
+        """
+        entry = self._request(request_id)
+        if entry["message"] is None:
+            raise StateError("not-sent", "the request was not sent yet; ask for it again")
+        end = time.monotonic() + timeout
+        told: set[str] = set()
+        self._letters.repost(entry["message"])
+        while True:
+            for stage in STAGES:
+                if stage in entry["stages"] and stage not in told:
+                    told.add(stage)
+                    yield stage
+            if entry["state"] in ("ready", "fetched"):
+                if "ready" not in told:
+                    yield "ready"
+                return
+            self._letters.raise_refusal(entry["message"])
+            self._letters.poll(end)
+
+    def fetch_package(self, request_id: str) -> Path:
+        """Fetch the package, check it against the city's word, store it, let the door delete it.
+
+        Raises: DoorDistrusted when the bytes are not those the city announced (nothing is kept).
+        """
+        entry = self._request(request_id)
+        if entry["state"] == "fetched":
+            return self._home.directory / entry["file"]
+        if entry["state"] != "ready":
+            raise StateError("not-ready", "the package is not ready yet")
+        path = f"/v1/accounts/{self._account()}/packages/{entry['package']}"
+        data = self._door.call("GET", path, proof=self._proof).body
+        if base64url_encode(sha256(data)) != entry["sha256"]:
+            note_distrust(self._state, "package-substituted")
+            self._home.save()
+            raise DoorDistrusted("package-substituted", "not the package that the city announced")
+        file = f"packages/{entry['package']}.akashi"
+        self._open_bytes(data)
+        self._home.write(file, data)
+        entry.update(file=file, state="fetched")
+        self._note("fetched", request_id)
+        try:
+            self._door.call("DELETE", path, proof=self._proof)
+        except PhoneError:
+            # It is ours already; the door deletes it after its time anyway.
+            return self._home.directory / file
+        return self._home.directory / file
+
+    def open(self, request_id: str) -> bytes:
+        """The bundle's bytes of a fetched certificate: the newest evidence if it was refreshed."""
+        entry = self._request(request_id)
+        if entry["state"] != "fetched":
+            raise StateError("not-fetched", "fetch the package first")
+        if entry.get("refreshed") is not None:
+            refreshed = self._home.read(entry["refreshed"])
+            if refreshed is not None:
+                return self._open_bytes(refreshed)
+        data = self._home.read(entry["file"])
+        if data is None:
+            raise StateError("damaged", "the package is gone from this phone")
+        return self._open_bytes(data)
+
+    def refresh_evidence(self, request_id: str, refresh: Callable[[bytes], bytes]) -> bytes:
+        """Let `refresh` (bundle → bundle with newer evidence) work and keep the result, encrypted to this
+        phone.
+
+        `refresh` fetches public static files and must verify what it returns; the first package stays
+        untouched.
+        """
+        renewed = refresh(self.open(request_id))
+        entry = self._request(request_id)
+        file = f"packages/{entry['package']}.refreshed.akashi"
+        recipient = self._home.encryption_key.public_key()
+        self._home.write(file, pack(renewed, [recipient], content_type=BUNDLE_TYPE, random=self._random))
+        entry["refreshed"] = file
+        self._home.save()
+        return renewed
+
+    # Submission (see phone_submissions)
+
+    def scan(self, text: str) -> ScannedRequest:
+        """Read an employer's QR code. Raises: RequestDistrusted, DoorRefused, DoorUnavailable."""
+        return self._submissions.scan(text)
+
+    def submit_upload(self, bundle: bytes, scanned: ScannedRequest) -> SubmissionReceipt:
+        """Hand over by upload. Raises: FormatError, DoorRefused, DoorUnavailable."""
+        return self._submissions.submit_upload(bundle, scanned)
+
+    def submit_mail(self, bundle: bytes, scanned: ScannedRequest) -> SubmissionReceipt:
+        """Hand over by mail; cannot be withdrawn."""
+        return self._submissions.submit_mail(bundle, scanned)
+
+    def withdraw(self, receipt: str) -> None:
+        """Take an unfetched upload back. Raises: PhoneError("already-fetched"), StateError."""
+        self._submissions.withdraw(receipt)
+
+    # Inside
+
+    @property
+    def _state(self) -> dict[str, Any]:
+        return self._home.state
+
+    def _account(self) -> str:
+        if self._state["account"] is None:
+            raise StateError("no-account", "sign up first")
+        return self._state["account"]
+
+    def _request(self, request_id: str) -> dict[str, Any]:
+        entry = self._state["requests"].get(request_id)
+        if entry is None:
+            raise StateError("unknown-request", "this phone made no such request")
+        return entry
+
+    def _open_account(self) -> None:
+        if self._state["account"] is not None:
+            return
+        body = canonical_json({"signing_jwk": format_jwk(self._home.signing_key.public_key())})
+        reply = self._door.call("POST", "/v1/accounts", body, proof=self._proof)
+        account = read_members(reply.body, "account")["account"]
+        if not isinstance(account, str) or len(account) != 22:
+            raise DoorDistrusted("bad-door-answer", "the door gave no account")
+        self._state["account"] = account
+        self._home.save()
+
+    def _statement(self, purpose: str, request_digest: str) -> str:
+        body = canonical_json({"account": self._account()})
+        reply = self._door.call("POST", "/v1/nonces", body, proof=self._proof)
+        nonces = read_members(reply.body, "nonces")["nonces"]
+        if not isinstance(nonces, list) or len(nonces) != 1 or not isinstance(nonces[0], str):
+            raise DoorDistrusted("bad-door-answer", "the door gave no nonce")
+        statement = CardStatement(
+            self._trust.city,
+            purpose,
+            self._kid,
+            self._encryption_kid,
+            request_digest,
+            nonces[0],
+            self._clock(),
+        )
+        return format_statement(statement)
+
+    def _find_request(self, kind: str, fiscal_year: int, purpose: str) -> tuple[str, dict[str, Any]]:
+        wish = {"document_kind": kind, "fiscal_year": fiscal_year, "purpose": purpose}
+        for key, entry in self._state["requests"].items():
+            if {name: entry[name] for name in wish} != wish:
+                continue
+            if entry["state"] in ("new", "sent", "ready"):
+                return key, entry
+            if entry["state"] == "refused":
+                refusal = self._state["messages"][entry["message"]]["refusal"]
+                # Refused at the door of the city: the same wish again. Refused on its way: a new one.
+                if refusal["retry"] and not entry["stages"]:
+                    entry.update(message=None, state="new")
+                    self._home.save()
+                    return key, entry
+        key = new_message_id(self._random)
+        self._state["requests"][key] = {
+            **wish,
+            "city_request": None,
+            "file": None,
+            "message": None,
+            "package": None,
+            "sha256": None,
+            "stages": [],
+            "state": "new",
+        }
+        # Written before the card is asked: whatever happens next, this wish has this key for ever.
+        self._home.save()
+        return key, self._state["requests"][key]
+
+    def _open_bytes(self, data: bytes) -> bytes:
+        try:
+            opened = open_package(data, self._encryption_kid, agreement(self._home.encryption_key))
+        except FormatError as error:
+            raise DoorDistrusted(error.code, "this package does not open with this phone's key") from None
+        if (opened.typ, opened.content_type) != (PACKAGE_TYPE, BUNDLE_TYPE):
+            raise DoorDistrusted("wrong-package-type", "this package holds no certificate")
+        return opened.plaintext
+
+    def _note(self, event: str, reference: str) -> None:
+        line = {"at": format_instant(self._clock()), "event": event, "reference": reference}
+        self._state["history"].append(line)
+        self._home.save()

@@ -1,0 +1,111 @@
+"""What the phone believes: an answer only if the city signed it, for this account, to this message, and
+newer than before.
+
+The street door may hand over anything: another phone's answers, old ones again, its own refusals. Each is
+written down as distrusted and changes nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from mobile_api.message_bodies import STAGES
+from mobile_api.messages import (
+    CityAnswer,
+    History,
+    Notice,
+    PackageReady,
+    Progress,
+    Refused,
+    Registered,
+    format_instant,
+)
+from verifier.errors import FormatError
+from verifier.formats.encoding import base64url_encode
+
+MAX_DISTRUSTED: Final = 100
+MAX_SEEN: Final = 2000
+MAX_NOTICES: Final = 200
+
+_FITS: Final[dict[str, tuple[type, ...]]] = {
+    "register": (Registered, Refused),
+    "request_certificate": (Progress, PackageReady, Refused),
+    "confirm_mail": (Notice, Refused),
+    "stop_device": (Notice, Refused),
+    "history": (History, Refused),
+}
+
+
+def check_answer(answer: CityAnswer, state: dict[str, Any], *, city: str) -> None:
+    """Whether a signed answer is addressed to this phone and new. Raises: FormatError with the reason as
+    code.
+    """
+    if answer.city != city or answer.account != state["account"]:
+        raise FormatError("other-account", "signed for another account")
+    if answer.sequence in state["seen"]:
+        raise FormatError("replayed-answer", "seen before")
+    if len(state["seen"]) >= MAX_SEEN and answer.sequence < min(state["seen"]):
+        raise FormatError("replayed-answer", "older than everything remembered")
+    if answer.in_reply_to is None:
+        if not isinstance(answer.body, Notice):
+            raise FormatError("unasked-answer", "only a notice answers nothing")
+        return
+    message = state["messages"].get(answer.in_reply_to)
+    if message is None:
+        raise FormatError("unasked-answer", "answers a message this phone did not send")
+    if not isinstance(answer.body, _FITS[message["kind"]]):
+        raise FormatError("unfitting-answer", "not an answer to that kind of message")
+    if answer.sequence <= message["last_sequence"]:
+        raise FormatError("old-answer", "older than what is known about that message")
+    if message["outcome"] is not None:
+        raise FormatError("late-answer", "that message has its final answer")
+
+
+def apply_answer(answer: CityAnswer, state: dict[str, Any]) -> None:
+    """Take a checked answer into the state."""
+    state["seen"] = sorted([*state["seen"], answer.sequence])[-MAX_SEEN:]
+    body = answer.body
+    if isinstance(body, Notice):
+        line = {"at": format_instant(answer.issued_at), **_sentences(body)}
+        state["notices"] = [*state["notices"], line][-MAX_NOTICES:]
+    if answer.in_reply_to is None:
+        return
+    message = state["messages"][answer.in_reply_to]
+    message["last_sequence"] = answer.sequence
+    request = state["requests"].get(message["request"]) if message["request"] else None
+    if isinstance(body, Refused):
+        message["outcome"] = "refused"
+        message["refusal"] = {**_sentences(body), "retry": body.retry}
+        if request is not None:
+            request["state"] = "refused"
+        if message["kind"] == "register":
+            state["registration"] = None
+    elif isinstance(body, Registered):
+        message["outcome"] = "registered"
+        state["registration"] = {"message": answer.in_reply_to, "state": "registered"}
+    elif isinstance(body, Progress) and request is not None:
+        if body.stage not in request["stages"]:
+            request["stages"] = sorted([*request["stages"], body.stage], key=STAGES.index)
+        request["city_request"] = body.request_id
+    elif isinstance(body, PackageReady) and request is not None:
+        message["outcome"] = "ready"
+        request.update(
+            city_request=body.request_id,
+            package=body.package_id,
+            sha256=base64url_encode(body.sha256),
+            state="ready",
+        )
+    elif isinstance(body, History):
+        message["outcome"] = "history"
+        message["entries"] = [{"at": format_instant(e.at), **_sentences(e)} for e in body.entries]
+    else:
+        message["outcome"] = "done"
+
+
+def note_distrust(state: dict[str, Any], code: str) -> None:
+    """Remember that the door handed over something unbelievable (the reason only)."""
+    state["distrusted"] = [*state["distrusted"], code][-MAX_DISTRUSTED:]
+
+
+def _sentences(body: Any) -> dict[str, str]:
+    return {"code": body.code, "message_en": body.message_en, "message_ja": body.message_ja}

@@ -1,0 +1,223 @@
+"""The phone's letters: sealed into an outbox before they go out, answers taken in when the city really signed them.
+
+A letter is posted until the door took it and once more when nothing comes back; the city knows message ids, so nothing
+happens twice. Which answers are believed: `phone_answers`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+from mobile_api.door_client import DoorClient, ProofKey
+from mobile_api.errors import CityRefused, DoorDistrusted, NoAnswerYet, StateError
+from mobile_api.messages import (
+    CityAnswer,
+    ConfirmMail,
+    DeviceBody,
+    DeviceRequest,
+    HistoryWish,
+    Register,
+    RequestCertificate,
+    StopDevice,
+    build_device_request,
+    new_message_id,
+    open_answer,
+    seal_envelope,
+    verify_answer,
+)
+from mobile_api.phone_answers import apply_answer, check_answer, note_distrust
+from mobile_api.phone_counterparts import CityTrust
+from mobile_api.phone_home import PhoneHome
+from verifier.errors import FormatError
+from verifier.formats.encoding import JSON, base64_decode, parse_json
+from verifier.formats.jose import agreement, thumbprint
+
+POLL_SECONDS: Final = 15
+REPOST_SECONDS: Final = 120
+MAX_REPLY_BYTES: Final = 7 << 20
+
+_KINDS: Final = {
+    Register: "register",
+    RequestCertificate: "request_certificate",
+    ConfirmMail: "confirm_mail",
+    StopDevice: "stop_device",
+    HistoryWish: "history",
+}
+
+
+class Correspondence:
+    """Letters of one phone with one city through one street door."""
+
+    def __init__(
+        self,
+        home: PhoneHome,
+        door: DoorClient,
+        trust: CityTrust,
+        *,
+        proof: ProofKey,
+        clock: Callable[[], datetime],
+        random: Callable[[int], bytes],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._home = home
+        self._door = door
+        self._trust = trust
+        self._proof = proof
+        self._clock = clock
+        self._random = random
+        self._sleep = sleep
+        self._kid = thumbprint(home.encryption_key.public_key())
+        self._statement_keys = {thumbprint(trust.statement_key): trust.statement_key}
+
+    def ask(self, body: DeviceBody, timeout: float) -> dict[str, Any]:
+        """Write, post, await: the message's entry with its outcome. Raises: CityRefused, NoAnswerYet."""
+        message = self.write(body)
+        self._home.save()
+        self.post(message)
+        self.await_outcome(message, timeout)
+        return self._entry(message)
+
+    def write(self, body: DeviceBody, *, request: str | None = None) -> str:
+        """Seal a message into the outbox; its id.
+
+        The caller saves the state, so that the record and what refers to it appear together.
+        """
+        message = new_message_id(self._random)
+        wire = DeviceRequest(self._trust.city, self._account(), message, self._clock(), body)
+        signed = build_device_request(wire, self._proof.kid, self._proof.sign)
+        self._home.write(_file(message), seal_envelope(signed, self._trust.envelope_key, self._random))
+        self._home.state["messages"][message] = {
+            "kind": _KINDS[type(body)],
+            "last_sequence": 0,
+            "outcome": None,
+            "posted": None,
+            "request": request,
+        }
+        return message
+
+    def post(self, message: str) -> None:
+        """Hand the message to the door, unless that was done. Raises: DoorUnavailable, DoorRefused."""
+        entry = self._entry(message)
+        if entry["posted"] is not None or entry["outcome"] is not None:
+            return
+        envelope = self._home.read(_file(message))
+        if envelope is None:
+            raise StateError("damaged", "a prepared message is gone")
+        self._door.call("POST", f"/v1/accounts/{self._account()}/envelopes", envelope, proof=self._proof)
+        entry["posted"] = int(self._clock().timestamp())
+        self._home.save()
+
+    def repost(self, message: str) -> None:
+        """Post again what got no answer for two minutes: a door may lose or drop an envelope."""
+        entry = self._entry(message)
+        if entry["outcome"] is None and entry["last_sequence"] == 0 and entry["posted"] is not None:
+            if int(self._clock().timestamp()) - entry["posted"] < REPOST_SECONDS:
+                return
+            entry["posted"] = None
+        self.post(message)
+
+    def await_outcome(self, message: str, timeout: float) -> None:
+        """Wait for the final answer. Raises: CityRefused, NoAnswerYet."""
+        end = time.monotonic() + timeout
+        self.repost(message)
+        while self._entry(message)["outcome"] is None:
+            self.poll(end)
+        self.raise_refusal(message)
+
+    def raise_refusal(self, message: str) -> None:
+        """Raises: CityRefused if the city has refused this message."""
+        refusal = self._entry(message).get("refusal")
+        if refusal is not None:
+            raise CityRefused(
+                refusal["code"], refusal["message_ja"], refusal["message_en"], retry=refusal["retry"]
+            )
+
+    def poll(self, end: float) -> None:
+        """One long poll; takes in what is believable. Raises NoAnswerYet when `end` (monotonic) is over."""
+        left = end - time.monotonic()
+        if left <= 0:
+            # Next time from the beginning: a cursor is only the door's word, and repetitions do no harm.
+            self._home.state["cursor"] = 0
+            self._home.save()
+            raise NoAnswerYet("no-answer-yet", "the city has not answered yet")
+        wait = max(0, min(POLL_SECONDS, int(left)))
+        reply = self._door.call(
+            "GET",
+            f"/v1/accounts/{self._account()}/answers",
+            query=f"after={self._home.state['cursor']}&wait={wait}",
+            proof=self._proof,
+            timeout=wait + 15,
+        )
+        items = read_members(reply.body, "answers")["answers"]
+        if not isinstance(items, list):
+            raise DoorDistrusted("bad-door-answer", "the door gave no list")
+        believed = self._believe(self._open(items))
+        if items:
+            self._home.save()
+        if not believed:
+            # A door that answers at once with nothing of worth must not make this phone spin.
+            self._sleep(0.2)
+
+    def _open(self, items: list[JSON]) -> list[CityAnswer]:
+        state, opened = self._home.state, []
+        for item in items:
+            number = 0
+            try:
+                number, package = _answer_item(item)
+                signed = open_answer(package, self._kid, agreement(self._home.encryption_key))
+                opened.append(verify_answer(signed, self._statement_keys))
+            except FormatError as error:
+                note_distrust(state, error.code)
+            state["cursor"] = max(state["cursor"], number)
+        return sorted(opened, key=lambda answer: answer.sequence)
+
+    def _believe(self, answers: list[CityAnswer]) -> int:
+        state, believed = self._home.state, 0
+        for answer in answers:
+            try:
+                check_answer(answer, state, city=self._trust.city)
+            except FormatError as error:
+                # A repetition changes nothing and happens honestly, too (a poll from the beginning).
+                if error.code != "replayed-answer":
+                    note_distrust(state, error.code)
+                continue
+            apply_answer(answer, state)
+            believed += 1
+            if answer.in_reply_to and self._entry(answer.in_reply_to)["outcome"] is not None:
+                self._home.remove(_file(answer.in_reply_to))
+        return believed
+
+    def _entry(self, message: str) -> dict[str, Any]:
+        return self._home.state["messages"][message]
+
+    def _account(self) -> str:
+        account = self._home.state["account"]
+        if account is None:
+            raise StateError("no-account", "sign up first")
+        return account
+
+
+def read_members(body: bytes, name: str) -> dict[str, JSON]:
+    """A JSON object of the door with member `name`. Raises: DoorDistrusted."""
+    try:
+        value = parse_json(body, max_bytes=MAX_REPLY_BYTES)
+    except FormatError as error:
+        raise DoorDistrusted("bad-door-answer", error.code) from None
+    if not isinstance(value, dict) or name not in value:
+        raise DoorDistrusted("bad-door-answer", f"{name} is missing")
+    return value
+
+
+def _answer_item(item: JSON) -> tuple[int, bytes]:
+    if not isinstance(item, dict) or set(item) != {"body", "n"} or type(item["n"]) is not int:
+        raise FormatError("bad-door-answer", "an answer has body and n")
+    if not isinstance(item["body"], str):
+        raise FormatError("bad-door-answer", "body is base64")
+    return max(0, item["n"]), base64_decode(item["body"])
+
+
+def _file(message: str) -> str:
+    return f"outbox/{message}.jwe"

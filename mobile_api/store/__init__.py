@@ -1,0 +1,3 @@
+"""The street door's store: random ids, hashes, ciphertext and times in whole minutes; nothing else
+(`columns`).
+"""

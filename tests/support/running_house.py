@@ -1,0 +1,511 @@
+"""The whole house as real processes for end-to-end tests: one house a test worker, shared by every file that asks.
+
+    @pytest.fixture(scope="session")
+    def house() -> Iterator[RunningHouse]:
+        yield from shared_house()
+
+Everybody reaches the street door through `house.door` (`hostile_door.HostileDoor`), which is honest unless a test says
+otherwise. Tests that use it carry `pytest.mark.xdist_group("house")`, so that one worker runs them all. Nothing is left
+running: the last user stops the house, and a watchman process ends it if this process is killed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from app.city_keys import CityKeys
+from app.counterparts.jpki.authority import MockJpki
+from app.counterparts.jpki.issuing import issue_card
+from app.counterparts.jpki.profiles import new_key
+from app.counterparts.jpki.reader import CardReader
+from app.errors import Refusal
+from app.frames import read_token
+from app.house.home import Home
+from app.house.house import House, HouseSettings
+from app.house.people import FISCAL_YEAR, PASSWORDS, find_people
+from app.house.processes import Process, Processes, answers, free_port
+from app.house.setup import CITY, PUBLIC_URL
+from app.issuance.log_door import LogDoor
+from app.recipients.register import RECIPIENT_REQUEST, issue_statement
+from app.registers.card_attributes import card_attributes
+from app.registers.gate_client import GateClient
+from app.registers.release import RecordRelease
+from app.registers.resident import Resident
+from app.registers.store import RegisterStore
+from app.sealing.signer_client import SignerClient
+from app.storage.engine import open_store
+from app.zones import Guard
+from mobile_api.client import CardSignature, Phone
+from tests.support.hostile_door import HostileDoor
+from verifier import door as desk_door
+from verifier.formats.encoding import parse_canonical_json
+from verifier.formats.bundle import parse_bundle
+from verifier.formats.jose import agreement, es256_signer, parse_jwk, thumbprint
+from verifier.formats.package import open_package
+from verifier.formats.submission_request import (
+    SubmissionRequest,
+    build_submission_request,
+    format_request_qr,
+    request_secret,
+)
+from verifier.http import HttpSources
+from verifier.policy import find_policy
+from verifier.refresh import refresh_evidence
+from verifier.report import Report, Verdict
+from verifier.sources import OfflineSources
+from verifier.trust import TrustList
+from verifier.verify import examine
+
+RESIDENTS = 300
+CARD_KEYS = 6
+# Ends what this process started, if this process is gone: only sessions that name this house's directory.
+WATCHMAN = """
+import os, pathlib, shutil, signal, sys
+home, pids = sys.argv[1].encode(), [int(line) for line in sys.stdin if line.strip()]
+for pid in pids:
+    try:
+        there = pathlib.Path(f"/proc/{pid}/environ").read_bytes() + pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+        if home in there:
+            os.killpg(pid, signal.SIGKILL)
+    except OSError:
+        pass
+shutil.rmtree(sys.argv[1], ignore_errors=True)
+"""
+
+
+def now() -> datetime:
+    """UTC."""
+    return datetime.now(UTC)
+
+
+class WatchedProcesses(Processes):
+    """Tells a watchman every process it starts."""
+
+    def __init__(self, logs: Path, watchman: subprocess.Popen[str]) -> None:
+        super().__init__(logs)
+        self._watchman = watchman
+
+    def start(self, process: Process, *, wait: bool = True) -> None:
+        super().start(process, wait=False)
+        if self._watchman.stdin is not None:
+            self._watchman.stdin.write(f"{self.pid(process.name)}\n")
+            self._watchman.stdin.flush()
+        if wait:
+            self.wait_ready(process.name)
+
+    def is_running(self, name: str) -> bool:
+        return name in self.names and name not in self.ended()
+
+
+class DoorBehindProxy(House):
+    """A house whose street door stands behind `door`, with limits that many phones on one address do not meet."""
+
+    def __init__(self, home: Home, settings: HouseSettings, watchman: subprocess.Popen[str]) -> None:
+        super().__init__(home, settings)
+        self.processes: WatchedProcesses = WatchedProcesses(home.logs, watchman)
+        self._inside = free_port()
+        self.door = HostileDoor(self._inside)
+
+    def _read_ports(self) -> dict[str, int]:
+        return {**super()._read_ports(), "door": self.door.port}
+
+    def _door(self) -> Process:
+        made = super()._door()
+        limits = {
+            "AKASHI_DOOR_PORT": str(self._inside),
+            "AKASHI_DOOR_RATE_SIGN_UP": "10000",
+            "AKASHI_DOOR_RATE_NONCE": "10000",
+            "AKASHI_DOOR_RATE_ACCOUNT": "10000",
+            "AKASHI_DOOR_RATE_REQUEST": "10000",
+            "AKASHI_DOOR_RATE_MAIL": "1000",
+            "AKASHI_DOOR_THREADS": "64",
+            "AKASHI_DOOR_MAX_WAITERS": "48",
+        }
+        return Process("door", made.command, {**made.environment, **limits}, answers(self._inside))
+
+
+class WitnessedCard:
+    """A card that writes down what it signed: (statement, answer), what an attacker with luck may have recorded."""
+
+    def __init__(self, reader: CardReader) -> None:
+        self._reader = reader
+        self.documents: list[tuple[bytes, CardSignature]] = []
+        self.authentications: list[tuple[bytes, CardSignature]] = []
+
+    def sign_document(self, password: str, data: bytes) -> CardSignature:
+        made = self._reader.sign_document(password, data)
+        self.documents.append((data, made))
+        return made
+
+    def authenticate(self, pin: str, data: bytes) -> CardSignature:
+        made = self._reader.authenticate(pin, data)
+        self.authentications.append((data, made))
+        return made
+
+
+@dataclass
+class Desk:
+    """An employer's desk with its keys in this process."""
+
+    house: RunningHouse
+    name: str
+    purpose: str
+    mail: str | None
+    key: ec.EllipticCurvePrivateKey
+    signing_key: ec.EllipticCurvePrivateKey
+    descriptor: bytes = b""
+    request_id: str = ""
+
+    @property
+    def qr(self) -> str:
+        """The text of the QR code."""
+        return format_request_qr(PUBLIC_URL, self.request_id, request_secret(self.descriptor))
+
+    def ask(self, *, registered: bool = True) -> str:
+        """Store the request at the door; the QR code's text."""
+        statement = self.house.recipient_statement(self) if registered else None
+        request = SubmissionRequest(
+            name=self.name,
+            purpose=self.purpose,
+            items=("all",),
+            keep_until=(now() + timedelta(days=365)).date(),
+            keys=(self.key.public_key(),),
+            signing_key=self.signing_key.public_key(),
+            upload=PUBLIC_URL,
+            expires=now().replace(microsecond=0) + timedelta(days=30),
+            salt=os.urandom(16),
+            statement=statement,
+            mail=self.mail,
+        )
+        self.descriptor = build_submission_request(request, es256_signer(self.signing_key))
+        base = self.house.base_url
+        self.request_id = desk_door.post_request(base, self.descriptor, self.signing_key, now())
+        return self.qr
+
+    def inbox(self) -> tuple[desk_door.Submission, ...]:
+        """What has arrived."""
+        return desk_door.list_submissions(self.house.base_url, self.request_id, self.signing_key, now())
+
+    def fetch(self, receipt: str) -> bytes:
+        """One package."""
+        return desk_door.fetch_submission(
+            self.house.base_url, self.request_id, receipt, self.signing_key, now()
+        )
+
+    def open(self, package: bytes) -> bytes:
+        """The presentation inside. Raises: FormatError."""
+        return open_package(package, thumbprint(self.key.public_key()), agreement(self.key)).plaintext
+
+    def judge(self, package: bytes, policy: str = "offline") -> Report:
+        """The employer's verdict on a package as an answer to this request."""
+        return examine(
+            self.open(package),
+            trust=self.house.trust,
+            policy=find_policy(policy),
+            now=now(),
+            sources=OfflineSources() if policy == "offline" else self.house.sources(),
+            request=self.descriptor,
+        )
+
+
+@dataclass
+class RunningHouse:
+    """A started house and everything a test needs around it."""
+
+    root: Path
+    house: DoorBehindProxy
+    watchman: subprocess.Popen[str]
+    start_seconds: float
+    users: int = 0
+    _people: list[Resident] = field(default_factory=list)
+    _taken: int = 0
+    _keys: Iterator[rsa.RSAPrivateKey] | None = None
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    @classmethod
+    def start(cls) -> RunningHouse:
+        """Start every process in a new temporary directory. Raises CityError."""
+        root = Path(tempfile.mkdtemp(prefix="akashi-e2e-"))
+        watchman = subprocess.Popen(
+            [sys.executable, "-c", WATCHMAN, str(root)], stdin=subprocess.PIPE, text=True, start_new_session=True
+        )
+        begun = time.monotonic()
+        house = DoorBehindProxy(Home(root / "house"), HouseSettings(residents=RESIDENTS), watchman)
+        running = cls(root, house, watchman, 0.0)
+        try:
+            house.start()
+        except BaseException:
+            running.stop()
+            raise
+        running.start_seconds = time.monotonic() - begun
+        return running
+
+    def stop(self) -> None:
+        """End everything and remove the directory."""
+        try:
+            self.house.stop()
+            self.house.door.close()
+        finally:
+            if self.watchman.stdin is not None:
+                self.watchman.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                self.watchman.wait(10)
+            shutil.rmtree(self.root, ignore_errors=True)
+
+    # ---- where things are ---------------------------------------------------------------------------------------
+
+    @property
+    def home(self) -> Home:
+        return self.house.home
+
+    @property
+    def door(self) -> HostileDoor:
+        """The proxy everybody speaks to."""
+        return self.house.door
+
+    @property
+    def base_url(self) -> str:
+        """Where phones and employers reach the door."""
+        return self.house.address("door")
+
+    @property
+    def trust(self) -> TrustList:
+        if self.house.trust is None:
+            raise RuntimeError("not started")
+        return self.house.trust
+
+    def sources(self) -> HttpSources:
+        return HttpSources([self.trust], base_urls={PUBLIC_URL: self.base_url}, timeout=5.0)
+
+    def rows(self, store: str, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Read from one process's store beside it."""
+        return read_rows(self.home.store_path(store), query, *parameters)
+
+    def registers(self) -> RegisterStore:
+        return RegisterStore(open_store(self.home.store("registers")))
+
+    # ---- people, cards, phones -------------------------------------------------------------------------------------
+
+    def take_resident(self) -> Resident:
+        """A resident nobody else was given: adult, gets a certificate, found by their own card."""
+        if not self._people:
+            self._people = find_issuable(self.registers(), now())
+        resident = self._people[self._taken]
+        self._taken += 1
+        return resident
+
+    def card(self, resident: Resident) -> WitnessedCard:
+        """A fresh mock card of this resident."""
+        if self._keys is None:
+            self._keys = itertools.cycle([new_key() for _ in range(CARD_KEYS)])
+        keys = self._keys
+        authority = MockJpki(self.home.jpki, now=now(), keys=lambda: next(keys))
+        path = self.root / f"card-{next(self._numbers)}.json"
+        issue_card(
+            authority, card_attributes(resident), path, PASSWORDS.signature, PASSWORDS.authentication, now=now()
+        )
+        return WitnessedCard(CardReader(path))
+
+    def phone(self, name: str = "", **options: Any) -> Phone:
+        """A new phone, or the one of that name again."""
+        directory = self.root / "phones" / (name or f"phone-{next(self._numbers)}")
+        return Phone(directory, self.base_url, self.trust.content, **options)
+
+    def holder(self, name: str = "", **options: Any) -> Holder:
+        """A resident with card and phone, not registered yet."""
+        resident = self.take_resident()
+        return Holder(self, resident, self.card(resident), self.phone(name, **options))
+
+    # ---- employers ----------------------------------------------------------------------------------------------------
+
+    def desk(self, name: str, purpose: str = "住居手当の確認のため", mail: str | None = None) -> Desk:
+        keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+        return Desk(self, name, purpose, mail, keys[0], keys[1])
+
+    def city_keys(self) -> tuple[GateClient, SignerClient]:
+        """The worker's own channels to gate and signer (what the demo's `recipient add` uses)."""
+        gate = GateClient(
+            self.home.socket("gate"), read_token(self.home.token("gate")), guard=Guard(None), clock=now
+        )
+        signer = SignerClient.from_token_file(
+            self.home.socket("signer"), self.home.keys / "signer" / "worker.token"
+        )
+        return gate, signer
+
+    def recipient_statement(self, desk: Desk) -> str:
+        """The city's statement about a desk."""
+        gate, signer = self.city_keys()
+        log = LogDoor(
+            self.house.address("log"), read_token(self.home.token("log")), guard=Guard(None), clock=now
+        )
+        made = issue_statement(
+            city=CITY,
+            name=desk.name,
+            corporate_number=None,
+            keys=(thumbprint(desk.key.public_key()),),
+            signing_key=thumbprint(desk.signing_key.public_key()),
+            upload=PUBLIC_URL,
+            kid=thumbprint(parse_jwk(dict(signer.public("statement").jwk))),
+            sign=CityKeys(gate, signer).signing("statement", request_id=RECIPIENT_REQUEST, serial="recipient"),
+            append=lambda entry: log.append([entry]),
+            now=now(),
+        )
+        return made.decode("ascii")
+
+    # ---- crashes ------------------------------------------------------------------------------------------------------
+
+    def kill(self, name: str) -> None:
+        """kill -9."""
+        self.house.processes.kill(name)
+
+    def restart(self, name: str) -> None:
+        """Start it again and wait until it answers."""
+        self.house.restart(name)
+
+    def make_whole(self) -> None:
+        """Whatever a test left dead lives again."""
+        for name in ORDER:
+            if not self.house.processes.is_running(name):
+                with suppress(KeyError):
+                    self.house.processes.kill(name)
+                self.restart(name)
+
+    def log_tail(self, name: str, lines: int = 20) -> str:
+        """The end of a process's log, for messages of failing tests."""
+        path = self.home.logs / f"{name}.log"
+        return "\n".join(path.read_text("utf-8", "replace").splitlines()[-lines:]) if path.exists() else ""
+
+
+ORDER = ("chain", "trust-services", "jpki", "mail", "door", "signer", "gate", "log", "staff", "worker")
+
+
+@dataclass
+class Holder:
+    """One resident with card and phone."""
+
+    house: RunningHouse
+    resident: Resident
+    card: WitnessedCard
+    phone: Phone
+
+    def register(self, mail: str | None = None, timeout: float = 60) -> Holder:
+        self.phone.sign_up(self.card, PASSWORDS, mail, timeout=timeout)
+        return self
+
+    def request(self, purpose: str = "") -> str:
+        return self.phone.request_certificate(FISCAL_YEAR, purpose, self.card, PASSWORDS.authentication)
+
+    def wait(self, request: str, timeout: float = 60) -> list[str]:
+        return list(self.phone.wait(request, timeout=timeout))
+
+    def certify(self, purpose: str = "", timeout: float = 60) -> bytes:
+        """Request, wait, fetch; the bundle."""
+        request = self.request(purpose)
+        self.wait(request, timeout)
+        self.phone.fetch_package(request)
+        return self.phone.open(request)
+
+    def anchored(self, request: str, timeout: float = 60) -> bytes:
+        """The bundle as soon as it is VALID offline with an anchor."""
+
+        def anchored() -> bytes | None:
+            bundle = self.phone.refresh_evidence(
+                request,
+                lambda old: refresh_evidence(old, self.house.trust, self.house.sources(), now=now()),
+            )
+            return bundle if parse_bundle(bundle).anchor is not None else None
+
+        return wait_for(anchored, timeout, "the anchor")
+
+
+def certificate_of(bundle: bytes) -> dict[str, Any]:
+    """certificate.json of a bundle."""
+    return dict(parse_canonical_json(parse_bundle(bundle).certificate or b"{}"))
+
+
+def judge(house: RunningHouse, bundle: bytes, policy: str = "issuance-gate") -> Report:
+    """The verifier's report on a holder's own bundle, asking nobody."""
+    return examine(
+        bundle, trust=house.trust, policy=find_policy(policy), now=now(), sources=OfflineSources()
+    )
+
+
+def is_valid(house: RunningHouse, bundle: bytes, policy: str = "issuance-gate") -> bool:
+    return judge(house, bundle, policy).verdict is Verdict.VALID
+
+
+def find_issuable(registers: RegisterStore, today: datetime) -> list[Resident]:
+    """Adults who get a certificate and whose card leads to exactly them."""
+    found: list[Resident] = []
+    release = RecordRelease(registers, CITY)
+    wanted = {f"one-{number}": lambda c: c.figures is not None for number in range(RESIDENTS // 3)}
+    for resident in find_people(registers, wanted).values():
+        with suppress(Refusal, ValueError):
+            if release.match(card_attributes(resident), today=today) == resident.resident_id:
+                found.append(resident)
+    return found
+
+
+def read_rows(path: Path, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+    """Rows of a SQLite store, without writing to it."""
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=20)
+    try:
+        return connection.execute(query, parameters).fetchall()
+    finally:
+        connection.close()
+
+
+def wait_for(look: Callable[[], Any], seconds: float, what: str, pause: float = 0.2) -> Any:
+    """The first true answer of `look`. Raises AssertionError when the time is over."""
+    end = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < end, f"waited {seconds:.0f} s in vain for {what}"
+        time.sleep(pause)
+    return found
+
+
+_SHARED: list[RunningHouse] = []
+
+
+def shared_house() -> Iterator[RunningHouse]:
+    """The body of a session fixture: the same house for every file; the last one out stops it."""
+    if not _SHARED:
+        _SHARED.append(RunningHouse.start())
+    house = _SHARED[0]
+    house.users += 1
+    house.make_whole()
+    try:
+        yield house
+    finally:
+        house.users -= 1
+        if house.users == 0:
+            _SHARED.clear()
+            house.stop()
+
+
+def pid_is_alive(pid: int) -> bool:
+    """Whether a process of this number exists."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+assert signal.SIGKILL  # POSIX only, like the house

@@ -1,0 +1,94 @@
+"""Is it still in force? The enclosed status list, and under `online` the list's own present word."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from verifier.checks.case import Case, failed, failed_by, instant, load_certificates, passed, undetermined
+from verifier.errors import FormatError, SourceError
+from verifier.formats.credential import StatusReference, peek_x5c
+from verifier.formats.status_list import VALID, StatusList, parse_status_list
+from verifier.formats.x509_path import PathError, Usage, p256_key, verify_path
+from verifier.policy import STATUS
+from verifier.report import Finding
+
+
+def check_status(case: Case) -> tuple[Finding, dt.datetime | None]:
+    """The finding, and when its evidence was made.
+
+    Revoked in any list that the city signed is a no. A list that is too old, or that did not come, decides
+    nothing.
+    """
+    bundle, claims = case.parts.bundle, case.parts.claims
+    if bundle is None or claims is None:
+        return undetermined(
+            STATUS, "no-status-reference", "a bare page does not say where its status is kept"
+        ), None
+    reference = claims.status
+    if reference.uri not in case.trust.status_lists:
+        return failed(STATUS, "other-list", "a status list that is not on the trust list"), None
+    try:
+        newest = _verified(case, bundle.status, reference)
+        if newest.status(reference.index) != VALID:
+            return _revoked(newest), instant(newest.issued)
+    except (FormatError, PathError) as error:
+        return failed_by(STATUS, error), None
+    if case.policy.ask_status:
+        try:
+            present = _verified(case, case.sources.status_list(reference.uri), reference)
+            state = present.status(reference.index)
+        except (SourceError, FormatError, PathError) as error:
+            # A list that came over the network and is not what the city signs is an outage of that source.
+            detail = f"the present list could not be had: {error.code}"
+            return undetermined(STATUS, "list-unreachable", detail, retry=True), instant(newest.issued)
+        if present.issued < newest.issued:
+            detail = "the source answers with an older list than the enclosed one"
+            return undetermined(STATUS, "list-too-old", detail, retry=True), instant(newest.issued)
+        newest = present
+        if state != VALID:
+            return _revoked(newest), instant(newest.issued)
+    return _fresh(case, newest), instant(newest.issued)
+
+
+def _fresh(case: Case, newest: StatusList) -> Finding:
+    issued = instant(newest.issued)
+    limit = min(case.policy.max_status_age, dt.timedelta(seconds=case.trust.max_status_age))
+    detail = f"as of {issued:%Y-%m-%dT%H:%M:%SZ}"
+    if issued > case.now + case.policy.clock_skew:
+        return undetermined(STATUS, "list-in-the-future", f"{detail}; is this computer's clock right?")
+    expired = newest.expires is not None and case.now >= instant(newest.expires)
+    if case.now - issued > limit or expired:
+        return undetermined(STATUS, "stale-status", detail, retry=True)
+    return passed(STATUS, detail=detail)
+
+
+def _verified(case: Case, data: bytes, reference: StatusReference) -> StatusList:
+    """The list, if the city signed it for this address. Raises: FormatError, PathError."""
+    return verify_status_list(data, reference.uri, case.trust.credential_cas, now=case.now)
+
+
+def verify_status_list(
+    data: bytes, uri: str, credential_cas: tuple[bytes, ...], *, now: dt.datetime
+) -> StatusList:
+    """The list at `uri`, if a certificate under one of `credential_cas` (DER) for this city signed it.
+
+    Raises: FormatError, PathError.
+    """
+    token = parse_status_list(data)
+    if token.uri != uri:
+        raise FormatError("other-list", "the token is of another list")
+    chain = load_certificates(peek_x5c(token.jws))
+    verify_path(
+        chain[0],
+        intermediates=chain[1:],
+        anchors=load_certificates(credential_cas),
+        at=min(instant(token.issued), now),
+        usage=Usage.STATUS_LIST,
+        san_uri=uri.rpartition("/")[0],
+    )
+    token.jws.verify(p256_key(chain[0]))
+    return token
+
+
+def _revoked(newest: StatusList) -> Finding:
+    return failed(STATUS, "revoked", f"as of {instant(newest.issued):%Y-%m-%dT%H:%M:%SZ}")
