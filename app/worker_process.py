@@ -11,8 +11,10 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -27,7 +29,7 @@ from app.errors import CityError, SettingsError
 from app.frames import read_token
 from app.identity.card_certificate import load_card_trust
 from app.identity.card_evidence import CardChecker
-from app.identity.status import jpki_status_client
+from app.identity.status import Fetch, fetch_over_http, jpki_status_client
 from app.issuance.gatekeeper import Gatekeeper
 from app.issuance.intake import Intake, IntakeSettings
 from app.issuance.log_door import LogDoor
@@ -46,7 +48,7 @@ from app.settings import WorkerSettings, read_worker_settings
 from app.staff.feed import StaffFeed
 from app.storage.engine import open_store, upgrade_store
 from app.worker import Rooms, Worker
-from app.zones import Guard
+from app.zones import Guard, Zone
 from verifier.formats.jose import parse_jwk, thumbprint
 from verifier.formats.page_qr import page_key_id
 from verifier.trust import TrustList
@@ -70,7 +72,7 @@ def build_worker(settings: WorkerSettings) -> Worker:
     guard = Guard(settings.traffic)
     gate = GateClient(settings.gate_socket, read_token(settings.gate_token_file), guard=guard, clock=utc_now)
     signer = SignerClient.from_token_file(settings.signer_socket, settings.signer_token_file)
-    keys = CityKeys(gate, signer)
+    keys = CityKeys(gate, signer, guard=guard, clock=utc_now)
     mailbox = CityMailbox.from_key_file(
         settings.door, settings.mailbox_key_file, city=settings.city, guard=guard
     )
@@ -96,7 +98,7 @@ def build_worker(settings: WorkerSettings) -> Worker:
         store,
         WalkSettings(DEMO_AUTHORITY, validity_days=settings.validity_days),
         gate=gate,
-        maker=_build_maker(settings, keys, signer),
+        maker=_build_maker(settings, keys, signer, guard),
         log_door=log_door,
         gatekeeper=Gatekeeper(lambda: trust, utc_now),
         status_token=status.token,
@@ -109,10 +111,10 @@ def build_worker(settings: WorkerSettings) -> Worker:
         cards=CardChecker(
             load_card_trust(settings.jpki_anchors, profile=settings.profile),
             settings.city,
-            jpki_status_client(settings.jpki),
+            jpki_status_client(settings.jpki, fetch=_guarded_fetch(guard)),
         ),
         gate=gate,
-        send_mail=ConfirmationMail(settings.smtp, settings.city).send,
+        send_mail=_guarded_mail(guard, ConfirmationMail(settings.smtp).send),
         clock=utc_now,
     )
     statement_kid = thumbprint(parse_jwk(dict(signer.public("statement").jwk)))
@@ -126,7 +128,7 @@ def build_worker(settings: WorkerSettings) -> Worker:
             sender=sender,
             status=status,
             gate=gate,
-            monitor=_build_monitor(settings, store, log_door, gate),
+            monitor=_build_monitor(settings, store, log_door, gate, guard),
             clock=utc_now,
             status_beat=settings.status_beat,
             nonce_stock=settings.nonce_stock,
@@ -134,7 +136,7 @@ def build_worker(settings: WorkerSettings) -> Worker:
     )
 
 
-def _build_maker(settings: WorkerSettings, keys: CityKeys, signer: SignerClient) -> Maker:
+def _build_maker(settings: WorkerSettings, keys: CityKeys, signer: SignerClient, guard: Guard) -> Maker:
     certificates = {name: _certificate(settings.certificates / f"{name}.pem") for name in MATERIAL}
     trust_services = TrustServicesClient(settings.trust_services, certificates["tsa"])
     credential = signer.public("credential")
@@ -156,20 +158,50 @@ def _build_maker(settings: WorkerSettings, keys: CityKeys, signer: SignerClient)
         ),
         renderer=CertificateRenderer(fonts),
         keys=keys,
-        trust_services=trust_services,
-        material=MaterialSource([certificates[name] for name in MATERIAL], trust_services.fetch_crl),
+        timestamp=_guarded(guard, "tsa.query", trust_services.timestamp),
+        material=MaterialSource(
+            [certificates[name] for name in MATERIAL], _guarded(guard, "ca.status", trust_services.fetch_crl)
+        ),
         clock=utc_now,
     )
 
 
 def _build_monitor(
-    settings: WorkerSettings, store: Engine, log_door: LogDoor, gate: GateClient
+    settings: WorkerSettings, store: Engine, log_door: LogDoor, gate: GateClient, guard: Guard
 ) -> Monitor | None:
     if not settings.staff or settings.staff_token_file is None:
         return None
-    return Monitor(
-        store, StaffFeed(settings.staff, read_token(settings.staff_token_file)), log_door, gate, utc_now
-    )
+    feed = StaffFeed(settings.staff, read_token(settings.staff_token_file))
+    return Monitor(store, feed, log_door, gate, guard=guard, clock=utc_now)
+
+
+Argument = TypeVar("Argument", bytes, str)
+
+
+def _guarded(guard: Guard, message: str, ask: Callable[[Argument], bytes]) -> Callable[[Argument], bytes]:
+    """`ask` behind the zone guard: the city asks a counterpart."""
+
+    def asked(argument: Argument) -> bytes:
+        guard.check(Zone.CITY, Zone.COUNTERPART, message, len(argument), now=utc_now())
+        return ask(argument)
+
+    return asked
+
+
+def _guarded_fetch(guard: Guard) -> Fetch:
+    def fetch(url: str, body: bytes | None, limit: int) -> bytes:
+        guard.check(Zone.CITY, Zone.COUNTERPART, "jpki.status", len(body or b""), now=utc_now())
+        return fetch_over_http(url, body, limit)
+
+    return fetch
+
+
+def _guarded_mail(guard: Guard, send: Callable[[str, str], None]) -> Callable[[str, str], None]:
+    def sent(address: str, code: str) -> None:
+        guard.check(Zone.CITY, Zone.COUNTERPART, "mail.confirmation", len(address) + len(code), now=utc_now())
+        send(address, code)
+
+    return sent
 
 
 def _trust_list(settings: WorkerSettings) -> TrustList:

@@ -15,8 +15,7 @@ TIMEOUT_SECONDS: Final = 10.0
 class ConfirmationMail:
     """Sends through `server` ("host:port"); an empty server sends nothing and says so to nobody."""
 
-    def __init__(self, server: str, city: str) -> None:
-        self._city = city
+    def __init__(self, server: str) -> None:
         self._host, _, port = server.partition(":")
         if server and not (port.isascii() and port.isdigit()):
             raise SettingsError("bad-setting", "AKASHI_SMTP_ADDRESS: host:port")

@@ -26,6 +26,10 @@ from verifier.formats.jose import parse_jwk
 log = logging.getLogger("akashi.sender")
 
 ANSWER_REQUEST = "standing:answer"
+REFUSED_SECONDS = 15
+"""How long an account waits after the door refused something for it."""
+GIVE_UP_SECONDS = 30 * 86400
+"""As long as a door keeps what nobody fetches."""
 
 
 class DoorPuts(Protocol):
@@ -63,21 +67,32 @@ class Sender:
         self._city = city
         self._kid = statement_kid
         self._clock = clock
+        self._refused: dict[str, int] = {}
 
     def send_due(self, limit: int = 64) -> int:
         """Send what is waiting; returns how many rows the door confirmed. Raises UnavailableError on an outage."""
+        at = int(self._clock().timestamp())
+        self._refused = {account: until for account, until in self._refused.items() if until > at}
         with self._store.begin() as connection:
-            rows = find_unsent(connection, limit)
+            rows = find_unsent(connection, limit, without=tuple(self._refused))
+        sent = 0
         for row in rows:
+            if row.account in self._refused:
+                continue
             try:
                 self._send(row)
             except (MailboxError, ConflictError) as error:
-                # The door will never take this row (it forgot the account, or holds other bytes): what stands behind
-                # it must not wait for ever.
+                # "No" is the door's own word (it forgot the account, lost the city's key, or lies): the row stays, and
+                # only what goes to the same account waits with it.
+                if at - row.made_at < GIVE_UP_SECONDS:
+                    log.warning("outbox row %d (%s) refused: %s", row.position, row.kind, error)
+                    self._refused[row.account] = at + REFUSED_SECONDS
+                    continue
                 log.error("outbox row %d (%s) given up: %s", row.position, row.kind, error)
             with self._store.begin() as connection:
                 mark_sent(connection, row.position, at=int(self._clock().timestamp()))
-        return len(rows)
+            sent += 1
+        return sent
 
     def _send(self, row: OutboxRow) -> None:
         if row.kind == "package":

@@ -129,11 +129,12 @@ class CardStatusClient:
             raise CertificateRevoked
 
 
-def jpki_status_client(base_url: str) -> CardStatusClient:
+def jpki_status_client(base_url: str, *, fetch: Fetch | None = None) -> CardStatusClient:
     """The status source of the authorities at `base_url`: <base>/<kind>/ocsp and <base>/<kind>/crl."""
     base = base_url.rstrip("/")
     return CardStatusClient(
-        {kind: StatusAddresses(f"{base}/{kind}/ocsp", f"{base}/{kind}/crl") for kind in CardKind}
+        {kind: StatusAddresses(f"{base}/{kind}/ocsp", f"{base}/{kind}/crl") for kind in CardKind},
+        fetch=fetch,
     )
 
 

@@ -26,7 +26,6 @@ from app.rendering.page_text import check_page_text
 from app.rendering.renderer import CertificateRenderer
 from app.sealing.credential import CredentialFrame, finish_credential, prepare_credential
 from app.sealing.page_seal import SealField, seal_page
-from app.sealing.trust_services_client import TrustServicesClient
 from app.sealing.validation_material import MaterialSource
 from app.storage.certificates import Reservation
 from verifier.formats.encoding import canonical_json, parse_canonical_json, sha256
@@ -63,14 +62,14 @@ class Maker:
         *,
         renderer: CertificateRenderer,
         keys: CityKeys,
-        trust_services: TrustServicesClient,
+        timestamp: Callable[[bytes], bytes],
         material: MaterialSource,
         clock: Callable[[], datetime],
     ) -> None:
         self._settings = settings
         self._renderer = renderer
         self._keys = keys
-        self._trust_services = trust_services
+        self._timestamp = timestamp
         self._material = material
         self._clock = clock
 
@@ -116,7 +115,7 @@ class Maker:
             at=datetime.fromtimestamp(reservation.issued_at, UTC),
             material=self._material.current(self._clock()),
             sign_digest=self._keys.signing("page_seal", request_id=reservation.request_id, serial=serial),
-            timestamp=self._trust_services.timestamp,
+            timestamp=self._timestamp,
             field=SealField(rectangle=SEAL_RECT_PT),
         )
         frame = CredentialFrame(

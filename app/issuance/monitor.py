@@ -19,6 +19,10 @@ from app.staff.feed import StaffFeed
 from app.staff.messages import MAX_EVENTS, Ack, Event, Snapshot
 from app.storage.certificates import count_logged
 from app.storage.tables import certificates, events, inbox, outbox, requests
+from app.zones import Guard, Zone
+
+EVENT_BYTES = 256
+"""Upper bound of one event on the wire, for the traffic line."""
 
 
 class Monitor:
@@ -30,12 +34,15 @@ class Monitor:
         feed: StaffFeed,
         log_door: LogDoor,
         gate: GateClient,
+        *,
+        guard: Guard,
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._feed = feed
         self._log_door = log_door
         self._gate = gate
+        self._guard = guard
         self._clock = clock
 
     def push(self) -> int:
@@ -44,6 +51,7 @@ class Monitor:
             rows = connection.execute(
                 select(events).where(events.c.pushed.is_(False)).order_by(events.c.position).limit(MAX_EVENTS)
             ).all()
+        self._guard.check(Zone.CITY, Zone.CITY, "staff.feed", EVENT_BYTES * len(rows), now=self._clock())
         if rows:
             self._feed.push_events(
                 [

@@ -32,10 +32,11 @@ from app.issuance.maker import Maker
 from app.issuance.refusals import refusal
 from app.issuance.states import STAGE_OF, State
 from app.registers.gate_client import GateClient
+from app.rendering.errors import NoRoomError, UnprintableError
 from app.storage import accounts as account_store
 from app.storage import certificates as certificate_store
 from app.storage import requests as request_store
-from app.storage.accounts import ACTIVE
+from app.storage.accounts import ACTIVE, STOPPED
 from app.storage.certificates import Reservation
 from app.storage.outbox import queue_answer, queue_item
 from app.storage.requests import Request
@@ -202,8 +203,10 @@ class Walk:
         with self._store.begin() as connection:
             check_subject(kept.data, self._gate.recheck(request_id=row.request_id))
             holder = account_store.find_account(connection, row.account)
-            if holder is None or holder.state != ACTIVE or holder.encryption_jwk != account.encryption_jwk:
+            if holder is None or holder.state == STOPPED or holder.encryption_jwk != account.encryption_jwk:
                 raise refusal("stopped")
+            if holder.state != ACTIVE:
+                raise refusal("counter")
             queue_item(
                 connection,
                 kind="package",
@@ -237,25 +240,37 @@ class Walk:
         moved = 0
         for row in rows:
             try:
-                work(row)
-                moved += 1
-            except Refusal as no:
-                self._refuse(row, no)
-            except UnavailableError as error:
-                self._wait([row], error)
+                moved += self._try(row, work)
             except ConflictError as error:
                 log.info("request %s: discarded, %s", row.request_id, error.code)
-            except GateError as error:
-                log.error("request %s: the verifier did not accept it: %s", row.request_id, error)
-                self._fail(row, error)
-            except CityError as error:
-                log.error("request %s: %s", row.request_id, error.code)
-                self._retry_or_fail(row, error)
-            except Exception:
-                # A defect of ours: this row is tried again and at last given to a person; the others go on.
-                log.exception("request %s: unexpected", row.request_id)
-                self._retry_or_fail(row, CityError("internal"))
         return moved
+
+    def _try(self, row: Request, work: Callable[[Request], None]) -> bool:
+        """Do one step of one row, or note why not. Raises ConflictError when somebody else moved the row on."""
+        try:
+            work(row)
+            return True
+        except Refusal as no:
+            self._refuse(row, no)
+        except UnavailableError as error:
+            self._wait([row], error)
+        except ConflictError:
+            raise
+        except GateError as error:
+            log.error("request %s: the verifier did not accept it: %s", row.request_id, error)
+            self._fail(row, error)
+        except (UnprintableError, NoRoomError) as error:
+            # The same text will not fit the next time either: drawing fails closed, at once.
+            log.error("request %s: %s", row.request_id, error.code)
+            self._fail(row, error)
+        except CityError as error:
+            log.error("request %s: %s", row.request_id, error.code)
+            self._retry_or_fail(row, error)
+        except Exception:
+            # A defect of ours: this row is tried again and at last given to a person; the others go on.
+            log.exception("request %s: unexpected", row.request_id)
+            self._retry_or_fail(row, CityError("internal"))
+        return False
 
     def _claim(self, connection: Connection, state: State) -> list[Request]:
         return request_store.claim(

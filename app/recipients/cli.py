@@ -65,6 +65,7 @@ def add_recipient(directory: Path, name: str, corporate_number: str | None, keys
         guard=guard,
         clock=now,
     )
+    city_keys = CityKeys(gate, signer, guard=guard, clock=now)
     keys = parse_json(keys_file.read_bytes())
     return issue_statement(
         city=CITY,
@@ -74,7 +75,7 @@ def add_recipient(directory: Path, name: str, corporate_number: str | None, keys
         signing_key=keys["signing_key"],
         upload=PUBLIC_URL,
         kid=thumbprint(parse_jwk(dict(signer.public("statement").jwk))),
-        sign=CityKeys(gate, signer).signing("statement", request_id=RECIPIENT_REQUEST, serial="recipient"),
+        sign=city_keys.signing("statement", request_id=RECIPIENT_REQUEST, serial="recipient"),
         append=lambda entry: log.append([entry]),
         now=now(),
     )

@@ -6,6 +6,7 @@ can at most seal the same answer twice. Their sequence numbers are given in the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select, update
@@ -17,13 +18,17 @@ from verifier.formats.encoding import JSON, canonical_json
 
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
-    """`kind` is answer | package | withdrawal; `body` JSON (answer), ciphertext (package) or empty."""
+    """`kind` is answer | package | withdrawal; `body` JSON (answer), ciphertext (package) or empty.
+
+    `made_at` Unix seconds.
+    """
 
     position: int
     kind: str
     account: str
     item_id: str
     body: bytes
+    made_at: int
 
 
 def next_sequence(connection: Connection, account: str) -> int:
@@ -92,15 +97,15 @@ def _is_queued(connection: Connection, kind: str, account: str, item_id: str) ->
     return found is not None
 
 
-def find_unsent(connection: Connection, limit: int) -> list[OutboxRow]:
-    """The oldest rows the door has not confirmed."""
+def find_unsent(connection: Connection, limit: int, *, without: Sequence[str] = ()) -> list[OutboxRow]:
+    """The oldest rows the door has not confirmed, but those of the accounts `without`."""
     rows = connection.execute(
-        select(outbox.c.position, outbox.c.kind, outbox.c.account, outbox.c.item_id, outbox.c.body)
-        .where(outbox.c.sent_at.is_(None))
+        select(*(outbox.c[name] for name in OutboxRow.__slots__))
+        .where(outbox.c.sent_at.is_(None), outbox.c.account.not_in(without))
         .order_by(outbox.c.position)
         .limit(limit)
     )
-    return [OutboxRow(r.position, r.kind, r.account, r.item_id, bytes(r.body)) for r in rows]
+    return [OutboxRow(r.position, r.kind, r.account, r.item_id, bytes(r.body), r.made_at) for r in rows]
 
 
 def mark_sent(connection: Connection, position: int, *, at: int) -> None:

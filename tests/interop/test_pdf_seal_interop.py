@@ -96,6 +96,15 @@ def test_the_pyhanko_program_judges_it_valid(files, name):
     assert "This timestamp is backed by a time stamping authority." in told
 
 
+def test_the_pyhanko_program_in_ades_mode_takes_the_lists_of_the_document(files):
+    """ETSI EN 319 102-1 validation by the program, revocation checked, no network: the security store suffices."""
+    trust = [argument for root in roots() for argument in ("--trust", str(root))]
+    program = [str(Path(sys.executable).parent / "pyhanko"), "sign", "adesverify"]
+    told = run(*program, *trust, "--trust-replace", str(files / "sealed.pdf"))
+    assert "INTACT:TRUSTED,TIMESTAMP_TOKEN<INTACT:TRUSTED>,UNTOUCHED" in told
+    run(*program, *trust, "--trust-replace", str(files / "changed.pdf"), expect=1)
+
+
 def test_the_pyhanko_program_judges_the_change_and_the_stranger_invalid(files):
     program = [str(Path(sys.executable).parent / "pyhanko"), "sign", "validate", "--pretty-print"]
     common = ["--trust-replace", "--soft-revocation-check"]

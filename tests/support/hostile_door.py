@@ -165,7 +165,9 @@ def is_answers(call: Call) -> bool:
 
 def is_envelope(call: Call) -> bool:
     """A phone posts an envelope."""
-    return call.method == "POST" and call.path.startswith("/v1/accounts/") and call.path.endswith("/envelopes")
+    return (
+        call.method == "POST" and call.path.startswith("/v1/accounts/") and call.path.endswith("/envelopes")
+    )
 
 
 def is_inbox(call: Call) -> bool:

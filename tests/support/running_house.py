@@ -243,7 +243,10 @@ class RunningHouse:
         """Start every process in a new temporary directory. Raises CityError."""
         root = Path(tempfile.mkdtemp(prefix="akashi-e2e-"))
         watchman = subprocess.Popen(
-            [sys.executable, "-c", WATCHMAN, str(root)], stdin=subprocess.PIPE, text=True, start_new_session=True
+            [sys.executable, "-c", WATCHMAN, str(root)],
+            stdin=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         begun = time.monotonic()
         house = DoorBehindProxy(Home(root / "house"), HouseSettings(residents=RESIDENTS), watchman)
@@ -318,7 +321,12 @@ class RunningHouse:
         authority = MockJpki(self.home.jpki, now=now(), keys=lambda: next(keys))
         path = self.root / f"card-{next(self._numbers)}.json"
         issue_card(
-            authority, card_attributes(resident), path, PASSWORDS.signature, PASSWORDS.authentication, now=now()
+            authority,
+            card_attributes(resident),
+            path,
+            PASSWORDS.signature,
+            PASSWORDS.authentication,
+            now=now(),
         )
         return WitnessedCard(CardReader(path))
 
@@ -362,7 +370,9 @@ class RunningHouse:
             signing_key=thumbprint(desk.signing_key.public_key()),
             upload=PUBLIC_URL,
             kid=thumbprint(parse_jwk(dict(signer.public("statement").jwk))),
-            sign=CityKeys(gate, signer).signing("statement", request_id=RECIPIENT_REQUEST, serial="recipient"),
+            sign=CityKeys(gate, signer).signing(
+                "statement", request_id=RECIPIENT_REQUEST, serial="recipient"
+            ),
             append=lambda entry: log.append([entry]),
             now=now(),
         )
@@ -441,9 +451,7 @@ def certificate_of(bundle: bytes) -> dict[str, Any]:
 
 def judge(house: RunningHouse, bundle: bytes, policy: str = "issuance-gate") -> Report:
     """The verifier's report on a holder's own bundle, asking nobody."""
-    return examine(
-        bundle, trust=house.trust, policy=find_policy(policy), now=now(), sources=OfflineSources()
-    )
+    return examine(bundle, trust=house.trust, policy=find_policy(policy), now=now(), sources=OfflineSources())
 
 
 def is_valid(house: RunningHouse, bundle: bytes, policy: str = "issuance-gate") -> bool:

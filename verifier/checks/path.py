@@ -1,8 +1,25 @@
-"""Did a city that we trust make the seal? From the seal's certificate to an authority on the trust list."""
+"""Did a city that we trust make the seal? From the seal's certificate to an authority on the trust list.
+
+The authority certifies many organisations: the certificate has to name the issuing authority of the data as well
+(organizationIdentifier, ETSI EN 319 412-1 section 5.1.4: `NTRJP-` and the corporate number).
+"""
 
 from __future__ import annotations
 
-from verifier.checks.case import Case, failed_by, load_certificates, not_applicable, passed, undetermined
+from collections.abc import Mapping
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from verifier.checks.case import (
+    Case,
+    failed,
+    failed_by,
+    load_certificates,
+    not_applicable,
+    passed,
+    undetermined,
+)
 from verifier.errors import FormatError
 from verifier.formats.pdf_seal import VerifiedSeal
 from verifier.formats.x509_path import (
@@ -37,4 +54,20 @@ def check_path(case: Case, seal: VerifiedSeal | None) -> Finding:
         return failed_by(PATH, error)
     except RevocationUnknownError as error:
         return undetermined(PATH, error.code, error.detail)
+    if _organisations(seal.signer) != [_expected_organisation(case)]:
+        return failed(PATH, "other-organisation", "the seal belongs to another organisation than the data names")
     return passed(PATH, detail=seal.signer.subject.rfc4514_string())
+
+
+def _organisations(certificate: x509.Certificate) -> list[str]:
+    attributes = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_IDENTIFIER)
+    return [str(attribute.value) for attribute in attributes]
+
+
+def _expected_organisation(case: Case) -> str | None:
+    # From the claims where there are any: `check_credential` shows that the city of the trust list signed them.
+    claims, data = case.parts.claims, case.parts.certificate
+    said: object = (data if claims is None else claims.all) or {}
+    authority = said.get("issuing_authority") if isinstance(said, Mapping) else None
+    number = authority.get("corporate_number") if isinstance(authority, Mapping) else None
+    return f"NTRJP-{number}" if isinstance(number, str) else None

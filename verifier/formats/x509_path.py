@@ -175,11 +175,11 @@ def verify_path(
         if anchor := _issuer_of(current, anchors):
             _check_ca(anchor, at, below=len(path) - 1)
             return (*path, anchor)
-        if len(path) >= MAX_PATH_CERTIFICATES - 1:
-            raise PathError("path-too-long", f"more than {MAX_PATH_CERTIFICATES} certificates")
         issuer = _issuer_of(current, intermediates)
         if issuer is None or issuer in path:
             raise PathError("no-path", "no way to a trusted authority")
+        if len(path) >= MAX_PATH_CERTIFICATES - 1:
+            raise PathError("path-too-long", f"more than {MAX_PATH_CERTIFICATES} certificates")
         _check_ca(issuer, at, below=len(path) - 1)
         path.append(issuer)
 

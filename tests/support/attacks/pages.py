@@ -39,16 +39,12 @@ def page_sealed_with_a_harmless_object() -> Attempt:
 
 @attack
 def page_with_one_changed_byte() -> Attempt:
-    page = bytearray(_page())
-    page[page.index(b"stream", len(page) // 3) + 40] ^= 1
-    return Attempt(bytes(page))
+    return Attempt(_with_changed_content())
 
 
 @attack
 def bundle_with_one_changed_byte_of_the_page() -> Attempt:
-    page = bytearray(_page())
-    page[page.index(b"stream", len(page) // 3) + 40] ^= 1
-    return Attempt(changed(city().bundle, page=bytes(page)))
+    return Attempt(changed(city().bundle, page=_with_changed_content()))
 
 
 @attack
@@ -148,6 +144,13 @@ def page_cut_in_half() -> Attempt:
 
 def _page() -> bytes:
     return city().page(city().hanako)
+
+
+def _with_changed_content() -> bytes:
+    content = parse_section(_page()).objects[_numbers()["contents"]].data
+    page, place = bytearray(_page()), _page().index(content) + len(content) // 2
+    page[place] ^= 1
+    return bytes(page)
 
 
 def _appended(objects: dict[int, Object]) -> bytes:
