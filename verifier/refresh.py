@@ -87,7 +87,7 @@ def _with_status(bundle: Bundle, trust: TrustList, sources: Sources, now: dt.dat
         token = sources.status_list(reference.uri)
         newer = verify_status_list(token, reference.uri, trust.content.credential_cas, now=now)
         if newer.issued > parse_status_list(bundle.status).issued:
-            return dataclasses.replace(bundle, status=token)
+            return dataclasses.replace(bundle, status=token.strip(b"\r\n"))
     except (SourceError, FormatError, PathError):
         return bundle
     return bundle

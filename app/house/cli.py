@@ -34,6 +34,7 @@ def run_up(options: argparse.Namespace) -> int:
     """Start everything, print the addresses, wait for Ctrl-C or SIGTERM."""
     from app.house.home import Home
     from app.house.house import House, HouseSettings, addresses
+    from app.house.staff_logins import find_or_make_logins
 
     house = House(
         Home(options.home),
@@ -47,6 +48,8 @@ def run_up(options: argparse.Namespace) -> int:
         house.start()
         for what, address in addresses(house):
             print(f"{what:32} {address}", flush=True)
+        find_or_make_logins(house.home)
+        print(f"職員のログイン / staff logins: {house.home.staff_passwords}", file=sys.stderr)
         print("Ctrl-C で止まります / Ctrl-C stops it", file=sys.stderr)
         while not stop.wait(1.0):
             for name in house.processes.ended():

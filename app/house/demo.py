@@ -34,15 +34,14 @@ from app.house.people import (
     is_taxed,
     make_card,
 )
-from app.house.setup import CITY, ISSUER, PUBLIC_URL
+from app.house.setup import ISSUER, PUBLIC_URL
 from app.house.staff_browser import StaffBrowser
+from app.house.staff_logins import find_or_make_logins
 from app.recipients.cli import add_recipient
 from app.registers.resident import Resident
 from app.registers.store import RegisterStore
 from app.rendering.font_set import FontSet
 from app.rendering.renderer import CertificateRenderer
-from app.staff.logins import Logins
-from app.staff.store import Store as StaffStore
 from app.storage.engine import open_store
 from mobile_api.client import CityRefused, Phone
 from verifier.formats.bundle import parse_bundle
@@ -59,7 +58,6 @@ COMPANY: Final = "株式会社見本商事"
 COMPANY_NUMBER: Final = "5990001000011"
 COMPANY_MAIL: Final = "jinji@mihon-shoji.example"
 PURPOSE: Final = "住居手当の確認のため"
-STAFF: Final = ("mihon.ichiro", "mihon.jiro")
 ANCHOR_SECONDS: Final = 60.0
 
 
@@ -328,12 +326,10 @@ class Demo:
                 self._say.note(_PUBLIC_TITLES[title], refused.ja, right=True)
 
     def _revocation(self, holder: Holder, package: Path) -> None:
-        logins = Logins(StaffStore(self.house.home.store("staff")), CITY)
-        for name in STAFF:
-            logins.add(name, f"demo password of {name}", datetime.now(UTC))
-        first, second = (StaffBrowser(self.house.address("staff")) for _ in STAFF)
-        first.log_in(STAFF[0], f"demo password of {STAFF[0]}")
-        second.log_in(STAFF[1], f"demo password of {STAFF[1]}")
+        passwords = find_or_make_logins(self.house.home)
+        first, second = (StaffBrowser(self.house.address("staff")) for _ in passwords)
+        for browser, (name, password) in zip((first, second), passwords.items(), strict=True):
+            browser.log_in(name, password)
         number = next(r["city_request"] for r in holder.phone.requests() if r["id"] == holder.request)
         self._say.step(
             "職員が申し出る / one asks", lambda: first.ask_revocation(number, "wrong-figures", "2026-1")

@@ -119,6 +119,11 @@ class Home:
         return self.trust / "letter.txt"
 
     @property
+    def staff_passwords(self) -> Path:
+        """Name and password of the demo's members of staff (0600)."""
+        return self.root / "staff-passwords.txt"
+
+    @property
     def contract(self) -> Path:
         """What is known of the contract on the chain (JSON)."""
         return self.chain / "contract.json"

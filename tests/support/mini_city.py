@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -144,14 +145,14 @@ class City:
     @functools.cached_property
     def company(self) -> Party:
         """A company's e-seal from the same certification service: genuine, and not the city's."""
-        return self.certified(name="株式会社見本商事 e-seal", organisation="株式会社見本商事", number=COMPANY_NUMBER)
+        return self.certified(
+            name="株式会社見本商事 e-seal", organisation="株式会社見本商事", number=COMPANY_NUMBER
+        )
 
     # -- documents
 
     def stamp(self, *, by: Party | None = None, at: dt.datetime = NOW) -> Callable[[bytes], bytes]:
         """A time-stamping authority: SHA-256 digest → token."""
-        from cryptography import x509
-
         party = by or self.party("tsa")
         tsa = DemoTsa(x509.load_der_x509_certificate(party.chain[0]), party.key)
         return lambda digest: parse_response(tsa.answer(build_query(digest, 1 << 63), at)).encoded
@@ -361,7 +362,11 @@ class City:
         )
 
     def page_code(
-        self, *, key: ec.EllipticCurvePrivateKey | None = None, data: Mapping[str, Any] = DATA, key_id: bytes = b""
+        self,
+        *,
+        key: ec.EllipticCurvePrivateKey | None = None,
+        data: Mapping[str, Any] = DATA,
+        key_id: bytes = b"",
     ) -> str:
         """The text of the code on the printed page."""
         genuine = self.party("credential-1").key

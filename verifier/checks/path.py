@@ -55,7 +55,9 @@ def check_path(case: Case, seal: VerifiedSeal | None) -> Finding:
     except RevocationUnknownError as error:
         return undetermined(PATH, error.code, error.detail)
     if _organisations(seal.signer) != [_expected_organisation(case)]:
-        return failed(PATH, "other-organisation", "the seal belongs to another organisation than the data names")
+        return failed(
+            PATH, "other-organisation", "the seal belongs to another organisation than the data names"
+        )
     return passed(PATH, detail=seal.signer.subject.rfc4514_string())
 
 

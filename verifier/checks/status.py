@@ -27,6 +27,9 @@ def check_status(case: Case) -> tuple[Finding, dt.datetime | None]:
     reference = claims.status
     if reference.uri not in case.trust.status_lists:
         return failed(STATUS, "other-list", "a status list that is not on the trust list"), None
+    if bundle.status != bundle.status.strip(b"\r\n"):
+        # A server may end the file with a line; in a bundle nothing is ignorable.
+        return failed(STATUS, "not-canonical", "something stands around the enclosed list"), None
     try:
         newest = _verified(case, bundle.status, reference)
         if newest.status(reference.index) != VALID:

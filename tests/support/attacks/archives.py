@@ -31,7 +31,9 @@ def members() -> dict[str, bytes]:
         return {name: file.read(name) for name in file.namelist()}
 
 
-def archive(items: Iterable[tuple[str, bytes]], *, method: int = 0, date: int = 33, extra: bytes = b"") -> bytes:
+def archive(
+    items: Iterable[tuple[str, bytes]], *, method: int = 0, date: int = 33, extra: bytes = b""
+) -> bytes:
     """A ZIP as a bundle is written, with what is to be different."""
     body, directory, count = b"", b"", 0
     for name, content in items:
@@ -42,7 +44,12 @@ def archive(items: Iterable[tuple[str, bytes]], *, method: int = 0, date: int = 
             b"PK\x01\x02", 20, 20, 0, method, 0, date, *sizes, len(raw), 0, 0, 0, 0, 0, len(body)
         )
         directory += raw
-        body += LOCAL.pack(b"PK\x03\x04", 20, 0, method, 0, date, *sizes, len(raw), len(extra)) + raw + extra + stored
+        body += (
+            LOCAL.pack(b"PK\x03\x04", 20, 0, method, 0, date, *sizes, len(raw), len(extra))
+            + raw
+            + extra
+            + stored
+        )
         count += 1
     return body + directory + END.pack(b"PK\x05\x06", 0, 0, count, count, len(directory), len(body), 0)
 
@@ -73,7 +80,7 @@ def archive_with_a_second_page_first() -> Attempt:
 
 
 @attack
-def archive_in_an_archive() -> Attempt:
+def archive_in_place_of_a_member() -> Attempt:
     return Attempt(archive([*list(members().items())[:-1], ("status.jwt", city().bundle)]))
 
 
@@ -169,8 +176,15 @@ def archive_with_an_oversized_page() -> Attempt:
 
 
 @attack
+def archive_with_an_oversized_credential() -> Attempt:
+    return Attempt(archive_with({"credential.sd-jwt": members()["credential.sd-jwt"] + b"A~" * (64 << 10)}))
+
+
+@attack
 def archive_with_an_oversized_checkpoint() -> Attempt:
-    return Attempt(archive_with({"inclusion.tlog-proof": members()["inclusion.tlog-proof"] + b"A" * (64 << 10)}))
+    return Attempt(
+        archive_with({"inclusion.tlog-proof": members()["inclusion.tlog-proof"] + b"A" * (64 << 10)})
+    )
 
 
 @attack
@@ -211,5 +225,3 @@ def letter_instead_of_a_certificate() -> Attempt:
 def _deflated(content: bytes) -> bytes:
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     return packer.compress(content) + packer.flush()
-
-

@@ -169,13 +169,15 @@ def evidence_in_another_encoding() -> Attempt:
 
 @attack
 def data_in_another_encoding() -> Attempt:
-    return Attempt(changed(city().bundle, certificate=lambda data: data.replace("塚".encode(), b"\\ufa10")))
+    return Attempt(changed(city().bundle, certificate=lambda data: data.replace("塚".encode(), b"\\u585a")))
 
 
 @attack
 def data_with_another_form_of_a_character() -> Attempt:
-    """The compatibility ideograph of the name, normalised (NFC) to the common one."""
-    return Attempt(changed(city().bundle, certificate=lambda data: data.replace("塚".encode(), "塚".encode())))
+    """U+585A of the name becomes U+FA10, which normalisation (NFC) would make the same."""
+    return Attempt(
+        changed(city().bundle, certificate=lambda data: data.replace("塚".encode(), "\ufa10".encode()))
+    )
 
 
 @attack

@@ -36,7 +36,9 @@ def credential_of_another_city_with_the_same_names() -> Attempt:
 
 @attack
 def credential_of_a_neighbour_city_under_the_same_authority() -> Attempt:
-    return _by(city().certified(Profile(SIGNING, san_uri=OTHER_ISS), organisation="隣市", number="1000020992020"))
+    return _by(
+        city().certified(Profile(SIGNING, san_uri=OTHER_ISS), organisation="隣市", number="1000020992020")
+    )
 
 
 @attack
@@ -100,7 +102,9 @@ def credential_with_alg_none() -> Attempt:
 @attack
 def credential_with_hs256_under_the_public_key() -> Attempt:
     secret = city().party("credential-1").chain[0]
-    return Attempt(city().issue(credential=_unsigned("HS256", lambda text: hmac.digest(secret, text, "sha256"))))
+    return Attempt(
+        city().issue(credential=_unsigned("HS256", lambda text: hmac.digest(secret, text, "sha256")))
+    )
 
 
 @attack
@@ -143,7 +147,9 @@ def credential_with_disclosures_in_another_order() -> Attempt:
 
 @attack
 def credential_with_a_disclosure_left_out() -> Attempt:
-    return _disclosures(lambda items: [item for item in items if b"remarks" not in base64url_decode(item.decode())])
+    return _disclosures(
+        lambda items: [item for item in items if b"remarks" not in base64url_decode(item.decode())]
+    )
 
 
 @attack
@@ -175,20 +181,6 @@ def credential_with_loose_base64() -> Attempt:
         return jwt[:-1] + last[last.index(jwt[-1:]) + 1 :][:1] + tilde + rest
 
     return Attempt(changed(city().bundle, credential=loose))
-
-
-@attack
-def credential_as_large_as_its_limit_and_more() -> Attempt:
-    disclosure = base64url_encode(canonical_json(["s", "x", "y" * 90_000])).encode()
-    data = city().credential(city().hanako, page=city().page(city().hanako)) + disclosure + b"~"
-    return Attempt(_raw_bundle(data))
-
-
-def _raw_bundle(credential: bytes) -> bytes:
-    """A bundle with a member beyond its limit, which no builder of ours writes."""
-    from tests.support.attacks.archives import archive_with
-
-    return archive_with({"credential.sd-jwt": credential + b"A" * (128 << 10)})
 
 
 def _by(party: Party) -> Attempt:
@@ -244,5 +236,3 @@ def _unsigned(algorithm: str, sign: Callable[[bytes], bytes]) -> bytes:
     header["alg"] = algorithm
     text = f"{base64url_encode(canonical_json(header))}.{base64url_encode(canonical_json(payload))}"
     return f"{text}.{base64url_encode(sign(text.encode()))}".encode() + rest
-
-

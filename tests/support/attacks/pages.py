@@ -81,7 +81,13 @@ def page_with_appended_second_signature() -> Attempt:
         "Contents": bytes(8192),
     }
     form = section.objects[known["form"]]
-    field = {"FT": Name("Sig"), "T": b"second", "V": Ref(size), "Subtype": Name("Widget"), "Rect": [0, 0, 9, 9]}
+    field = {
+        "FT": Name("Sig"),
+        "T": b"second",
+        "V": Ref(size),
+        "Subtype": Name("Widget"),
+        "Rect": [0, 0, 9, 9],
+    }
     objects = {
         known["form"]: {**form, "Fields": [*form["Fields"], Ref(size + 1)]},
         size: signature,
@@ -188,7 +194,9 @@ def _signed_with(change: Callable[[dict[int, Object]], None], *, stamped: bytes 
     return _filled(document, gap, stamped=stamped)
 
 
-def _filled(document: bytes, gap: tuple[int, int], *, by: str = "city", stamped: bytes | None = None) -> bytes:
+def _filled(
+    document: bytes, gap: tuple[int, int], *, by: str = "city", stamped: bytes | None = None
+) -> bytes:
     pki = city().twin.pki if by == "twin" else city().pki
     party = city().party("page-seal-1", pki)
     start, end = gap
@@ -205,4 +213,3 @@ def _filled(document: bytes, gap: tuple[int, int], *, by: str = "city", stamped:
         timestamp_token=city().stamp()(stamped or covered),
     )
     return document[: start + 1] + cms.hex().encode().ljust(end - start - 2, b"0") + document[end - 1 :]
-

@@ -12,10 +12,19 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from app.counterparts.trust_services.authority import CRL_VALIDITY, build_crl
-from app.sealing.certificates import PAGE_SEAL, SIGNING, TIME_STAMP, Issuer, Profile
+from app.sealing.certificates import (
+    PAGE_SEAL,
+    SIGNING,
+    TIME_STAMP,
+    Issuer,
+    Profile,
+    build_certificate,
+    build_name,
+)
 from app.sealing.validation_material import CRL_STEMS
 from tests.support.attacks.case import Attempt, attack, control
-from tests.support.mini_city import DAY, NOW, Party, city
+from tests.support.mini_city import CITY_NUMBER, DAY, NOW, Party, city
+from tests.support.verifier_bundles import new_key
 
 MINUTE = dt.timedelta(minutes=1)
 
@@ -186,10 +195,6 @@ def _list_with(party: Party, revoked_at: dt.datetime, made_at: dt.datetime) -> b
 
 
 def _issued_by(above: Issuer) -> Party:
-    from app.sealing.certificates import build_certificate, build_name
-    from tests.support.mini_city import CITY_NUMBER
-    from tests.support.verifier_bundles import new_key
-
     key = new_key()
     certificate = build_certificate(
         subject=build_name("見本市 e-seal", "見本市", CITY_NUMBER),
@@ -201,5 +206,3 @@ def _issued_by(above: Issuer) -> Party:
         services_url="http://trust.mihon.example",
     )
     return Party(key, (certificate.public_bytes(Encoding.DER),))
-
-
