@@ -14,7 +14,7 @@ from typing import Final
 
 from app.staff.events import Issuance, Received
 from app.staff.settings import StaffSettings
-from app.staff.words import FAILED, WAITING_STEPS
+from app.staff.words import ENDED_WITHOUT, FAILED, WAITING_STEPS
 
 # A worker that has not called for so long is itself the problem.
 SILENT_SECONDS: Final = 60
@@ -60,6 +60,11 @@ class Monitor:
         """The steps that are slow."""
         return [step for step in self.steps if step.is_slow]
 
+    @property
+    def failed(self) -> int:
+        """How many requests failed: refusals are answers, failures are for a person here."""
+        return dict(self.states).get(FAILED, 0)
+
 
 def build_monitor(
     *,
@@ -75,7 +80,7 @@ def build_monitor(
     by_step: dict[str, list[int]] = {}
     for step, duration, _reason in durations:
         by_step.setdefault(step, []).append(duration)
-    reasons = Counter(item.reason for item in issuances if item.reason and item.state in FAILED)
+    reasons = Counter(item.reason for item in issuances if item.reason and item.state in ENDED_WITHOUT)
     return Monitor(
         since=since,
         now=now,

@@ -36,9 +36,19 @@ RESTING: Final = (
     "expired",
     "awaiting_payment",
 )
-FAILED: Final = ("refused", "failed")
+ENDED_WITHOUT: Final = ("refused", "failed")
+# A refusal is an answer the resident can understand; only a failure is something a person here has to look at.
+FAILED: Final = "failed"
 
 STEPS: Final = {
+    "payment-free-twin": ("決済 (無料・模擬)", "payment (free, MOCK)"),
+    "reserve": ("番号の予約", "number reserved"),
+    "make": ("作成と電子印", "made and sealed"),
+    "release": ("検証と引き渡し", "verified, released"),
+    "wait": ("相手の応答待ち", "waiting for others"),
+    "refused": ("お断り", "refused"),
+    "failed": ("発行の中止", "given up"),
+    "withdraw": ("引き渡しの中止", "hand-over withdrawn"),
     "accept": ("受付", "accept"),
     "identify": ("本人確認", "identify"),
     "authorise": ("発行の認可", "authorise"),
@@ -56,6 +66,7 @@ WAITING_STEPS: Final = ("pay", "deliver")
 
 QUEUES: Final = {
     "inbox": ("届いた申込", "inbox"),
+    "requests": ("発行の途中", "under way"),
     "accepted": ("発行待ち", "to issue"),
     "seal": ("印を待つもの", "to seal"),
     "log": ("台帳を待つもの", "to log"),

@@ -54,6 +54,12 @@ def asked_online() -> Attempt:
     return _online()
 
 
+@control
+def bundle_without_the_checkpoints_time_stamp() -> Attempt:
+    """Evidence beside the log's own: whoever leaves it out only shows less."""
+    return Attempt(changed(city().bundle, timestamp=None))
+
+
 @attack
 def checkpoint_by_an_old_log_key() -> Attempt:
     return Attempt(_under(OLD_KEY, build_vkey(ORIGIN, raw_public(OLD_KEY))))

@@ -14,10 +14,11 @@ from tests.support.mini_city import DAY, ISS, NOW, OTHER_ISS, Party, city
 from tests.support.verifier_bundles import STATUS_INDEX, STATUS_URI, changed, head_of, new_key
 from verifier import ONLINE
 from verifier.formats.bundle import parse_bundle
-from verifier.formats.encoding import base64_encode, base64url_encode, canonical_json, sha256
+from verifier.formats.encoding import base64_encode, base64url_decode, base64url_encode, canonical_json, sha256
 from verifier.formats.jose import thumbprint
 
 HOUR = dt.timedelta(hours=1)
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 @control
@@ -36,6 +37,15 @@ def neighbours_revoked() -> Attempt:
 def list_by_a_second_certificate() -> Attempt:
     """The city's authority may certify a new status key at any time."""
     return _by(city().certified(Profile(SIGNING, san_uri=ISS + "/status")))
+
+
+@control
+def list_with_the_other_half_of_its_signature() -> Attempt:
+    """ECDSA knows two values for one signature, (r, s) and (r, n - s): both are the city's, nothing rests on which."""
+    signed, _, signature = city().base.status().rpartition(b".")
+    raw = base64url_decode(signature.decode())
+    other = raw[:32] + (P256_ORDER - int.from_bytes(raw[32:], "big")).to_bytes(32, "big")
+    return _with(signed + b"." + base64url_encode(other).encode())
 
 
 @attack
