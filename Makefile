@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check bench soak lock clean system fonts
+.PHONY: help demo up test check bench lock clean system
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
@@ -20,7 +20,7 @@ up: $(VENV)/.runtime ## start the whole house on this machine, print its address
 
 test: $(VENV)/.test system ## everything: style, types, all tests
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup --durations=25
+	@PATH="$$PATH:$$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -1)" $(BIN)/python -m pytest -q -n 2 --dist loadgroup --durations=25
 
 check: $(VENV)/.test ## style and types only
 	@$(BIN)/ruff check .

@@ -8,6 +8,7 @@ if [ -z "$wanted" ]; then
   command -v qpdf >/dev/null || wanted="$wanted qpdf"
   command -v openssl >/dev/null || wanted="$wanted openssl"
   command -v softhsm2-util >/dev/null || wanted="$wanted softhsm2"
+  ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || wanted="$wanted postgresql"
   [ -e /usr/share/doc/fonts-ipamj-mincho ] || wanted="$wanted fonts-ipamj-mincho"
 fi
 [ -z "$wanted" ] && exit 0

@@ -1,0 +1,117 @@
+"""Status lists: on a beat, signed, logged before they are out, dirty until they are published."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from app.errors import UnavailableError
+from app.revocation.status_publisher import StatusPublisher, StatusSettings
+from app.sealing.city_key import SoftwareKey
+from app.sealing.key_files import read_private_key
+from app.storage import certificates
+from app.storage.engine import open_store
+from app.storage.tables import metadata
+from tests.support.sealing_world import NOW, world
+from verifier.formats.encoding import sha256
+from verifier.formats.names import STATUS_LIST_LEAF_LABEL
+from verifier.formats.status_list import INVALID, VALID, parse_status_list
+
+URI = "https://door.mihon.example/992011/status/1"
+
+
+class City:
+    """Keys, a clock that can be moved, a log and a public place that remember."""
+
+    def __init__(self, store: Engine) -> None:
+        pki = world().pki
+        self.key = SoftwareKey(read_private_key(pki.directory / "signer" / "status-list-1.key.pem"))
+        self.now = NOW
+        self.happened: list[tuple[str, bytes]] = []
+        self.door_away = False
+        self.publisher = StatusPublisher(
+            store,
+            StatusSettings(
+                uri=lambda number: URI,
+                path=lambda number: f"992011/status/{number}",
+                certificates=(pki.der("status-list-1"), pki.der("issuing")),
+                life=7 * 86400,
+                ttl=3600,
+                size=1024,
+            ),
+            self,  # type: ignore[arg-type]
+            put_public=self._put,
+            append=lambda entry: self.happened.append(("log", entry)),
+            clock=lambda: self.now,
+        )
+        self.publisher.open_first()
+
+    def signing(self, purpose: str, *, request_id: str, serial: str):
+        assert (purpose, request_id) == ("status_list", "standing:status")
+        return self.key.sign_digest
+
+    def _put(self, path: str, token: bytes) -> None:
+        if self.door_away:
+            raise UnavailableError("street-door")
+        self.happened.append(("door", token))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Engine:
+    engine = open_store(f"sqlite:///{tmp_path / 'worker.sqlite'}")
+    metadata.create_all(engine)
+    return engine
+
+
+def test_a_revocation_goes_out_at_the_next_beat_and_the_log_hears_of_it_first(store: Engine) -> None:
+    city = City(store)
+    assert city.publisher.publish_due() == 1
+    assert city.publisher.publish_due() == 0
+    with store.begin() as connection:
+        one = certificates.reserve(connection, "r1", issued_at=1, valid_until="2027-02-20")
+        two = certificates.reserve(connection, "r2", issued_at=1, valid_until="2027-02-20")
+        assert certificates.mark_revoked(connection, "r1", reason="wrong-figures", at=2)
+        assert not certificates.mark_revoked(connection, "r1", reason="again", at=3)
+    assert city.publisher.publish_due() == 1
+    kinds = [kind for kind, _ in city.happened]
+    assert kinds == ["log", "door", "log", "door"]
+    token = city.happened[-1][1]
+    assert city.happened[-2][1] == sha256(STATUS_LIST_LEAF_LABEL + sha256(token))
+    read = parse_status_list(token)
+    assert (read.status(one.status_index), read.status(two.status_index)) == (INVALID, VALID)
+
+
+def test_what_the_door_did_not_take_is_tried_again(store: Engine) -> None:
+    city = City(store)
+    city.door_away = True
+    with pytest.raises(UnavailableError):
+        city.publisher.publish_due()
+    city.door_away = False
+    assert city.publisher.publish_due() == 1
+    assert city.publisher.publish_due() == 0
+
+
+def test_a_token_is_renewed_before_half_its_life_is_over(store: Engine) -> None:
+    city = City(store)
+    first = city.publisher.token(1)
+    city.now += timedelta(days=3)
+    assert city.publisher.token(1) == first
+    city.now += timedelta(days=1)
+    renewed = parse_status_list(city.publisher.token(1))
+    assert datetime.fromtimestamp(renewed.issued, UTC) == city.now
+
+
+def test_a_request_keeps_its_status_index_and_two_requests_never_share_one(store: Engine) -> None:
+    City(store)
+    with store.begin() as connection:
+        first = certificates.reserve(connection, "r1", issued_at=1, valid_until="2027-02-20")
+        assert certificates.reserve(connection, "r1", issued_at=9, valid_until="2099-01-01") == first
+        others = {
+            certificates.reserve(connection, f"x{n}", issued_at=1, valid_until="2027-02-20").status_index
+            for n in range(100)
+        }
+    assert len(others) == 100
+    assert first.status_index not in others
