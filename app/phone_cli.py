@@ -28,6 +28,7 @@ from verifier.cli.inputs import add_network_options, make_sources
 from verifier.cli.verify_command import EXIT_CODES, print_report
 from verifier.errors import AkashiVerifierError
 from verifier.policy import find_policy
+from verifier.refresh import refresh_evidence
 from verifier.trust_store import TrustStore
 from verifier.verify import examine
 
@@ -173,12 +174,17 @@ def _fetch(phone: Phone, options: argparse.Namespace) -> int:
 
 def _check(phone: Phone, options: argparse.Namespace) -> int:
     trust = TrustStore(options.trust).lists()
+    sources, now = make_sources(options, trust), datetime.now(UTC)
+    request = _newest(phone, options)
+    own = next((found for found in trust if found.content.city == options.city_code), None)
+    if own is not None and not options.offline:
+        phone.refresh_evidence(request, lambda bundle: refresh_evidence(bundle, own, sources, now=now))
     report = examine(
-        phone.open(_newest(phone, options)),
+        phone.open(request),
         trust=trust,
         policy=find_policy("offline" if options.offline else "online"),
-        now=datetime.now(UTC),
-        sources=make_sources(options, trust),
+        now=now,
+        sources=sources,
     )
     print_report(report)
     return EXIT_CODES[report.verdict]

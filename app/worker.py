@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,6 +41,7 @@ INBOX_WAIT: Final = 20
 INBOX_BATCH: Final = 64
 MONITOR_BEAT: Final = 2.0
 NONCE_BEAT: Final = 1.0
+MAX_DEFECTS: Final = 3
 NONCE_STOCKS_AN_HOUR: Final = 100
 WRITING: Final = frozenset({"walk", "send", "status"})
 
@@ -70,6 +72,7 @@ class Worker:
         self._work = threading.Event()
         self._send = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._defects: Counter[str] = Counter()
 
     def start(self) -> None:
         """Start every loop in its own thread."""
@@ -139,7 +142,7 @@ class Worker:
         outage: UnavailableError | None = None
         for envelope in envelopes:
             try:
-                rooms.intake.handle(envelope)
+                self._take_in(envelope)
                 self._send.set()
             except UnavailableError as error:
                 # This one waits; the others may not need who is away, and none may stop those behind it.
@@ -152,6 +155,18 @@ class Worker:
         if not moved and not envelopes:
             self._work.wait(IDLE_WAIT)
             self._work.clear()
+
+    def _take_in(self, envelope: Envelope) -> None:
+        try:
+            self._rooms.intake.handle(envelope)
+        except CityError:
+            raise
+        except Exception:
+            # A defect of ours, met by one message, must not hold up everybody else's for ever.
+            self._defects[envelope.message_id] += 1
+            log.exception("intake: unexpected")
+            if self._defects[envelope.message_id] >= MAX_DEFECTS:
+                self._rooms.intake.give_up(envelope)
 
     def _send_outbox(self) -> None:
         if self._rooms.sender.send_due() == 0:

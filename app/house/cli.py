@@ -21,6 +21,17 @@ def add_commands(commands: Any) -> None:
     _add_options(demo, residents=1000)
     demo.set_defaults(run=run_demo)
 
+    card = commands.add_parser("card", help="カードの見本 / mock cards of a demo city")
+    actions = card.add_subparsers(dest="action", required=True, metavar="ACTION")
+    issue = actions.add_parser("issue", help="make a mock card of one resident (模擬/MOCK)")
+    issue.add_argument("--home", type=Path, required=True, help="directory of the city's files")
+    issue.add_argument("--resident", required=True, help="resident id (see `akashi city show`)")
+    issue.add_argument("--card", type=Path, required=True, help="the card file to make")
+    issue.add_argument(
+        "--passwords", type=Path, required=True, help="file: line 1 signature password, line 2 four digits"
+    )
+    issue.set_defaults(run=run_card_issue)
+
 
 def _add_options(parser: argparse.ArgumentParser, *, residents: int) -> None:
     parser.add_argument("--home", type=Path, required=True, help="directory of the city's files")
@@ -66,3 +77,30 @@ def run_demo(options: argparse.Namespace) -> int:
     from app.house.demo import Demo
 
     return Demo(options.home, residents=options.residents, seed=options.seed).run()
+
+
+def run_card_issue(options: argparse.Namespace) -> int:
+    """Issue one card of the mock JPKI; its revocation is answered by the running counterpart."""
+    from datetime import UTC, datetime
+
+    from app.counterparts.jpki.authority import MockJpki
+    from app.counterparts.jpki.issuing import issue_card
+    from app.errors import CityError
+    from app.house.home import Home
+    from app.registers.card_attributes import card_attributes
+    from app.registers.store import RegisterStore
+    from app.storage.engine import open_store
+
+    home, now = Home(options.home), datetime.now(UTC)
+    resident = RegisterStore(open_store(home.store("registers"))).find_resident(options.resident)
+    if resident is None:
+        raise CityError("no-such-resident", options.resident)
+    words = options.passwords.read_text(encoding="ascii").split()
+    if len(words) != 2:
+        raise CityError("bad-passwords", "two lines: signature password, four digits")
+    issue_card(
+        MockJpki(home.jpki, now=now), card_attributes(resident), options.card, words[0], words[1], now=now
+    )
+    print(options.card)
+    print("模擬/MOCK: カードを作りました / a mock card was made", file=sys.stderr)
+    return 0

@@ -140,6 +140,12 @@ class Intake:
                     item="refused",
                 )
 
+    def give_up(self, envelope: Envelope) -> None:
+        """Drop an envelope that this program cannot handle (a defect of ours; it is counted)."""
+        self._drop("defect")
+        with self._store.begin() as connection:
+            inbox_store.mark_handled(connection, envelope, at=int(self._clock().timestamp()))
+
     # ---- 1 to 3: who speaks -------------------------------------------------------------------------------------
 
     def _open(self, envelope: Envelope) -> DeviceRequest | None:

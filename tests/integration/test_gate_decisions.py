@@ -1,4 +1,4 @@
-"""The register gate's decisions: whom a card is bound to, which request is opened, what may be signed, what is given out."""
+"""The register gate's decisions: whom a card is bound to, which request opens, what may be signed, what leaves."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def test_changes_name_bindings_only(rooms: CityRooms, device: Device) -> None:
     assert rooms.gate.changes(after=changes[0][0]) == changes[1:]
 
 
-# ---- what may be signed ---------------------------------------------------------------------------------------------------
+# ---- what may be signed --------------------------------------------------------------------------------------------------
 
 
 def wish(request_id: str, **changes: object) -> SealWish:

@@ -157,12 +157,12 @@ def test_a_flag_takes_back_what_lies_at_the_door_and_freezes_every_phone(
     with rooms.store.begin() as connection:
         package = certificate_store.find_package_id(connection, mine)
         assert package is not None
-        assert withdrawn(rooms) == [(phones[1].account, package[0])]
         # Behind the package itself in the outbox: put, then taken back, in this order.
         assert [row.kind for row in find_unsent(connection, 99) if row.item_id == package[0]] == [
             "package",
             "withdrawal",
         ]
+    assert withdrawn(rooms) == [(phones[1].account, package[0])]
     found = dict(rooms.rows("SELECT request_id, state FROM requests"))
     assert (found[mine], found[theirs]) == ("withdrawn", "released")
     revoked = dict(rooms.rows("SELECT request_id, revoked_at IS NOT NULL FROM certificates"))

@@ -152,10 +152,12 @@ class _Handler(BaseHTTPRequestHandler):
             if self.command != "HEAD":
                 self.wfile.write(said.body)
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = _any
-
     def log_message(self, format: str, *args: Any) -> None:
         """Silent."""
+
+
+for _method in ("GET", "POST", "PUT", "DELETE", "HEAD"):
+    setattr(_Handler, f"do_{_method}", _Handler._any)
 
 
 def is_answers(call: Call) -> bool:

@@ -11,17 +11,18 @@ running: the last user stops the house, and a watchman process ends it if this p
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,34 +30,28 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from app.city_keys import CityKeys
 from app.counterparts.jpki.authority import MockJpki
 from app.counterparts.jpki.issuing import issue_card
 from app.counterparts.jpki.profiles import new_key
 from app.counterparts.jpki.reader import CardReader
 from app.errors import Refusal
-from app.frames import read_token
 from app.house.home import Home
 from app.house.house import House, HouseSettings
 from app.house.people import FISCAL_YEAR, PASSWORDS, find_people
 from app.house.processes import Process, Processes, answers, free_port
 from app.house.setup import CITY, PUBLIC_URL
-from app.issuance.log_door import LogDoor
-from app.recipients.register import RECIPIENT_REQUEST, issue_statement
+from app.recipients.cli import run_add
 from app.registers.card_attributes import card_attributes
-from app.registers.gate_client import GateClient
 from app.registers.release import RecordRelease
 from app.registers.resident import Resident
 from app.registers.store import RegisterStore
-from app.sealing.signer_client import SignerClient
 from app.storage.engine import open_store
-from app.zones import Guard
 from mobile_api.client import CardSignature, Phone
 from tests.support.hostile_door import HostileDoor
 from verifier import door as desk_door
-from verifier.formats.encoding import parse_canonical_json
 from verifier.formats.bundle import parse_bundle
-from verifier.formats.jose import agreement, es256_signer, parse_jwk, thumbprint
+from verifier.formats.encoding import canonical_json, parse_canonical_json
+from verifier.formats.jose import agreement, es256_signer, thumbprint
 from verifier.formats.package import open_package
 from verifier.formats.submission_request import (
     SubmissionRequest,
@@ -346,37 +341,21 @@ class RunningHouse:
         keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
         return Desk(self, name, purpose, mail, keys[0], keys[1])
 
-    def city_keys(self) -> tuple[GateClient, SignerClient]:
-        """The worker's own channels to gate and signer (what the demo's `recipient add` uses)."""
-        gate = GateClient(
-            self.home.socket("gate"), read_token(self.home.token("gate")), guard=Guard(None), clock=now
-        )
-        signer = SignerClient.from_token_file(
-            self.home.socket("signer"), self.home.keys / "signer" / "worker.token"
-        )
-        return gate, signer
-
     def recipient_statement(self, desk: Desk) -> str:
-        """The city's statement about a desk."""
-        gate, signer = self.city_keys()
-        log = LogDoor(
-            self.house.address("log"), read_token(self.home.token("log")), guard=Guard(None), clock=now
+        """The city's statement about a desk, as `akashi recipient add` makes it."""
+        number = next(self._numbers)
+        keys, out = self.root / f"keys-{number}.json", self.root / f"statement-{number}.jws"
+        keys.write_bytes(
+            canonical_json(
+                {
+                    "keys": [thumbprint(desk.key.public_key())],
+                    "signing_key": thumbprint(desk.signing_key.public_key()),
+                }
+            )
         )
-        made = issue_statement(
-            city=CITY,
-            name=desk.name,
-            corporate_number=None,
-            keys=(thumbprint(desk.key.public_key()),),
-            signing_key=thumbprint(desk.signing_key.public_key()),
-            upload=PUBLIC_URL,
-            kid=thumbprint(parse_jwk(dict(signer.public("statement").jwk))),
-            sign=CityKeys(gate, signer).signing(
-                "statement", request_id=RECIPIENT_REQUEST, serial="recipient"
-            ),
-            append=lambda entry: log.append([entry]),
-            now=now(),
-        )
-        return made.decode("ascii")
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            run_add(Namespace(home=self.home.root, name=desk.name, corporate_number=None, keys=keys, out=out))
+        return out.read_text("ascii")
 
     # ---- crashes ------------------------------------------------------------------------------------------------------
 
@@ -514,6 +493,3 @@ def pid_is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-assert signal.SIGKILL  # POSIX only, like the house

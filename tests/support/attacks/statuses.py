@@ -14,7 +14,13 @@ from tests.support.mini_city import DAY, ISS, NOW, OTHER_ISS, Party, city
 from tests.support.verifier_bundles import STATUS_INDEX, STATUS_URI, changed, head_of, new_key
 from verifier import ONLINE
 from verifier.formats.bundle import parse_bundle
-from verifier.formats.encoding import base64_encode, base64url_decode, base64url_encode, canonical_json, sha256
+from verifier.formats.encoding import (
+    base64_encode,
+    base64url_decode,
+    base64url_encode,
+    canonical_json,
+    sha256,
+)
 from verifier.formats.jose import thumbprint
 
 HOUR = dt.timedelta(hours=1)
