@@ -8,7 +8,6 @@ envelopes open, or not, with the city's own keys.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import jwt
+import orjson
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -255,11 +255,12 @@ def _send_over_http(request: urllib.request.Request, timeout: float) -> tuple[in
 
 
 def _member(body: bytes, name: str, kind: type) -> Any:
-    # Not `parse_json`: a full inbox would take it half a second, and every item is checked below.
+    # Not `parse_json`: a full inbox would take it half a second, and every item is checked below. orjson bounds the
+    # depth by itself; the standard library's parser would follow a hostile door down until the process dies.
     try:
-        value = json.loads(body)
+        value = orjson.loads(body)
         found = value[name]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise MailboxError("bad-door-answer", f"{name} is missing") from error
     if type(found) is not kind:
         raise MailboxError("bad-door-answer", f"{name} has another type")

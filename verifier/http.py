@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+import orjson
+
 from verifier.errors import FormatError, SourceError
 from verifier.formats.encoding import JSON
 from verifier.formats.trust_list import ChainTrust
@@ -141,8 +143,9 @@ class HttpSources:
         if answer.status != 200:
             raise SourceError(f"http-{answer.status}", "the node does not answer")
         try:
-            value = json.loads(answer.body)
-        except (ValueError, RecursionError) as error:
+            # orjson bounds the depth by itself; a lying node could drive the standard parser into the ground.
+            value = orjson.loads(answer.body)
+        except ValueError as error:
             raise SourceError("bad-answer", "the node's answer is not JSON") from error
         if not isinstance(value, dict) or "result" not in value or value.get("error") is not None:
             raise SourceError("bad-answer", "the node answers with an error")

@@ -178,7 +178,14 @@ NOT_ASKED_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
-_UNKNOWN: Final = frozenset({(FORMAT, "unknown-kind"), (PATH, "no-path"), (PATH, "path-too-long")})
+_UNKNOWN: Final = frozenset(
+    {
+        (FORMAT, "unknown-kind"),
+        (PATH, "no-path"),
+        (PATH, "path-too-long"),
+        (PATH, "other-organisation"),
+    }
+)
 _DEAD: Final[Mapping[tuple[str, str], Reading]] = {
     (STATUS, "revoked"): Reading.REVOKED,
     (VALIDITY, "expired"): Reading.EXPIRED,

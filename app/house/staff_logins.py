@@ -8,8 +8,8 @@ from typing import Final
 
 from app.house.home import Home
 from app.house.setup import CITY
-from app.sealing.key_files import create_private_file, read_private_file
 from app.staff.logins import Logins
+from app.staff.secret_files import create_secret_file
 from app.staff.store import Store
 
 NAMES: Final = ("mihon.ichiro", "mihon.jiro")
@@ -19,12 +19,11 @@ def find_or_make_logins(home: Home) -> dict[str, str]:
     """Passwords by name; made at the first call (the console's store must exist: it is running)."""
     path = home.staff_passwords
     if path.exists():
-        lines = read_private_file(path).decode("ascii").splitlines()
-        return dict(line.split(" ", 1) for line in lines)
+        lines = path.read_text(encoding="ascii").split("\n")
+        return dict(line.split(" ", 1) for line in lines if line)
     passwords = {name: secrets.token_urlsafe(18) for name in NAMES}
     logins = Logins(Store(home.store("staff")), CITY)
     for name, password in passwords.items():
         logins.add(name, password, datetime.now(UTC))
-    text = "".join(f"{name} {password}\n" for name, password in passwords.items())
-    create_private_file(path, text.encode("ascii"))
+    create_secret_file(path, "\n".join(f"{name} {password}" for name, password in passwords.items()))
     return passwords

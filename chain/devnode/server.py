@@ -11,6 +11,8 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
+import orjson
+
 from chain.devnode.blockchain import RpcError
 from chain.devnode.rpc import Methods
 
@@ -43,8 +45,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = self.rfile.read(length)
         try:
-            request = json.loads(body)
-        except (ValueError, RecursionError):
+            # orjson bounds the depth; the EVM library raises Python's limit so far that the standard parser would crash.
+            request = orjson.loads(body)
+        except ValueError:
             self._answer(_error(None, RpcError(-32700, "not JSON")))
             return
         if isinstance(request, list) and 0 < len(request) <= MAX_BATCH:

@@ -7,6 +7,7 @@ there, never a crash. Files and JSON output are always UTF-8 or ASCII.
 from __future__ import annotations
 
 import sys
+import warnings
 from contextlib import suppress
 from typing import TextIO
 
@@ -17,7 +18,11 @@ UNDETERMINED = 3
 
 
 def prepare_streams() -> None:
-    """Make stdout and stderr replace what they cannot encode."""
+    """Make stdout and stderr replace what they cannot encode, and keep library warnings off them.
+
+    A hostile certificate can make a library warn with a path of this computer; findings say what is wrong.
+    """
+    warnings.simplefilter("ignore")
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

@@ -32,7 +32,8 @@ CHAPTERS: Final[dict[str, str]] = {
     "seals": "The seal and its time-stamp / 電子印と時刻印",
     "contents": "Page, data, credential and evidence / 中身の組み合わせ",
     "credentials": "The credential / データ署名",
-    "logs": "Log, receipt and time-stamp of the checkpoint / 台帳",
+    "logs": "The log / 台帳",
+    "anchors": "Receipt, chain and time-stamp of the checkpoint / 台帳の外の証拠",
     "statuses": "The status list / 失効一覧",
     "holders": "The submission / 提出",
 }

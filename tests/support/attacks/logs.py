@@ -1,21 +1,16 @@
-"""Attacks on the log's evidence: checkpoints of other keys, logs and trees, other proofs, receipts, time-stamps."""
+"""Attacks on the log's evidence: checkpoints of other keys, logs and trees, other witnesses, other proofs."""
 
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 from collections.abc import Callable
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from app.sealing.certificates import SIGNING, TIME_STAMP, Profile
 from tests.support.attacks.case import Attempt, attack, control
 from tests.support.mini_city import NOW, city
-from tests.support.verifier_bundles import CHAIN_ID, ORIGIN, changed, head_of, merkle_root, raw_public
-from verifier import ONLINE
+from tests.support.verifier_bundles import ORIGIN, changed, head_of, merkle_root, raw_public
 from verifier.formats.bundle import parse_bundle
-from verifier.formats.chain_anchor import format_receipt_text
 from verifier.formats.checkpoint import Checkpoint, format_checkpoint_text
 from verifier.formats.encoding import sha256
 from verifier.formats.evidence import Part, build_evidence, parse_evidence
@@ -48,18 +43,6 @@ def witnessed_without_anchor() -> Attempt:
     return Attempt(_witnessed(city().base.witness_key), trust=(_with_witness(),))
 
 
-@control
-def asked_online() -> Attempt:
-    """Node and list server confirm."""
-    return _online()
-
-
-@control
-def bundle_without_the_checkpoints_time_stamp() -> Attempt:
-    """Evidence beside the log's own: whoever leaves it out only shows less."""
-    return Attempt(changed(city().bundle, timestamp=None))
-
-
 @attack
 def checkpoint_by_an_old_log_key() -> Attempt:
     return Attempt(_under(OLD_KEY, build_vkey(ORIGIN, raw_public(OLD_KEY))))
@@ -85,13 +68,13 @@ def checkpoint_of_another_origin_by_the_log_key() -> Attempt:
 @attack
 def checkpoint_with_a_line_by_somebody_unknown() -> Attempt:
     stranger = build_vkey("stranger.example/log", raw_public(OLD_KEY))
-    return _lines(lambda note: [*note.signatures, _line(note, OLD_KEY, stranger)])
+    return _lines(lambda note: [*note.signatures, signed_line(note, OLD_KEY, stranger)])
 
 
 @attack
 def checkpoint_with_an_old_log_key_beside() -> Attempt:
     old = build_vkey(ORIGIN, raw_public(OLD_KEY))
-    return _lines(lambda note: [*note.signatures, _line(note, OLD_KEY, old)])
+    return _lines(lambda note: [*note.signatures, signed_line(note, OLD_KEY, old)])
 
 
 @attack
@@ -168,25 +151,19 @@ def proof_with_line_ends_of_windows() -> Attempt:
 @attack
 def tree_of_its_own_signed_with_an_old_key() -> Attempt:
     """A tree whose only entry is a certificate that the log has never seen."""
-    return Attempt(_own_tree(OLD_KEY, build_vkey(ORIGIN, raw_public(OLD_KEY))))
+    return Attempt(own_tree(OLD_KEY, build_vkey(ORIGIN, raw_public(OLD_KEY))))
 
 
 @attack
 def fork_signed_by_the_log_with_the_receipt_of_the_first_history() -> Attempt:
     """An insider signs a second history with the log key; the receipt is that of the first."""
-    bundle = _own_tree(city().base.log_key)
+    bundle = own_tree(city().base.log_key)
     return Attempt(changed(bundle, anchor=parse_bundle(city().bundle).anchor))
 
 
 @attack
 def fork_signed_by_the_log_without_a_receipt() -> Attempt:
-    return Attempt(changed(_own_tree(city().base.log_key), anchor=None))
-
-
-@attack
-def fork_signed_by_the_log_with_a_receipt_of_its_own() -> Attempt:
-    """Whoever has the log key can sign both; the chain does not hold what the receipt says."""
-    return dataclasses.replace(_online(), file=_own_tree(city().base.log_key))
+    return Attempt(changed(own_tree(city().base.log_key), anchor=None))
 
 
 @attack
@@ -194,105 +171,8 @@ def logged_but_not_anchored() -> Attempt:
     return Attempt(city().issue(anchored=False))
 
 
-@attack
-def receipt_of_another_chain() -> Attempt:
-    return _receipt(chain_id=1)
-
-
-@attack
-def receipt_of_another_contract() -> Attempt:
-    return _receipt(contract=bytes(19) + b"\x01")
-
-
-@attack
-def receipt_for_another_size() -> Attempt:
-    return _receipt(size=head_of(city().bundle).size + 1)
-
-
-@attack
-def receipt_for_another_root() -> Attempt:
-    return _receipt(root=bytes(32))
-
-
-@attack
-def receipt_by_another_key() -> Attempt:
-    return _receipt(key=OLD_KEY)
-
-
-@attack
-def receipt_by_an_old_log_key() -> Attempt:
-    return _receipt(key=OLD_KEY, vkey=build_vkey(ORIGIN, raw_public(OLD_KEY)))
-
-
-@attack
-def receipt_of_another_log() -> Attempt:
-    return _receipt(origin=OTHER_ORIGIN)
-
-
-@attack
-def receipt_with_a_second_line() -> Attempt:
-    note = parse_note(parse_bundle(city().bundle).anchor)
-    stranger = build_vkey("stranger.example/log", raw_public(OLD_KEY))
-    both = SignedNote(note.text, (*note.signatures, _line(note, OLD_KEY, stranger)))
-    return Attempt(changed(city().bundle, anchor=format_note(both)))
-
-
-@attack
-def checkpoint_in_place_of_the_receipt() -> Attempt:
-    return Attempt(changed(city().bundle, anchor=_parsed(city().bundle).checkpoint))
-
-
-@attack
-def receipt_although_the_city_has_no_chain() -> Attempt:
-    return Attempt(city().bundle, trust=(city().trust_data(chain=None),))
-
-
-@attack
-def receipt_that_the_chain_denies() -> Attempt:
-    return _online(eth_getTransactionReceipt={"status": "0x1", "logs": []})
-
-
-@attack
-def receipt_of_a_block_that_was_replaced() -> Attempt:
-    return _online(eth_getBlockByNumber={"hash": "0x" + "00" * 32})
-
-
-@attack
-def node_of_another_chain() -> Attempt:
-    return _online(eth_chainId=hex(CHAIN_ID + 1))
-
-
-@attack
-def chain_that_does_not_answer() -> Attempt:
-    return _online(eth_getTransactionReceipt=None)
-
-
-@attack
-def checkpoint_stamped_by_another_authority() -> Attempt:
-    return _stamped(city().stamp(by=city().party("tsa", city().twin.pki)))
-
-
-@attack
-def checkpoint_stamped_by_a_certificate_without_the_purpose() -> Attempt:
-    return _stamped(city().stamp(by=city().certified(Profile(SIGNING), name="見本TSA", issuer="tsa-ca")))
-
-
-@attack
-def checkpoint_stamped_by_the_seal_authority() -> Attempt:
-    return _stamped(city().stamp(by=city().certified(TIME_STAMP, name="見本TSA")))
-
-
-@attack
-def checkpoint_stamped_over_other_bytes() -> Attempt:
-    return Attempt(changed(city().bundle, timestamp=city().stamp()(bytes(32))))
-
-
-@attack
-def checkpoint_stamped_in_the_future() -> Attempt:
-    return _stamped(city().stamp(at=NOW + dt.timedelta(days=1)))
-
-
-def _parsed(bundle: bytes) -> TlogProof:
+def tlog_proof(bundle: bytes) -> TlogProof:
+    """The proof of a bundle, taken apart."""
     return parse_tlog_proof(parse_bundle(bundle).inclusion)
 
 
@@ -309,7 +189,7 @@ def _under(key: Ed25519PrivateKey, vkey: VerifierKey | None = None, head: Checkp
     return _around(note, head)
 
 
-def _own_tree(key: Ed25519PrivateKey, vkey: VerifierKey | None = None) -> bytes:
+def own_tree(key: Ed25519PrivateKey, vkey: VerifierKey | None = None) -> bytes:
     """Hanako's documents with other salts, in a tree of one entry, with a receipt by the log key."""
     whole = parse_bundle(city().bundle)
     evidence = dataclasses.replace(parse_evidence(whole.evidence), data=Part(salt=bytes(32)))
@@ -327,24 +207,25 @@ def _own_tree(key: Ed25519PrivateKey, vkey: VerifierKey | None = None) -> bytes:
 
 
 def _around(note: bytes, head: Checkpoint, *, anchored: bool = True) -> bytes:
-    proof = dataclasses.replace(_parsed(city().bundle), checkpoint=note)
+    proof = dataclasses.replace(tlog_proof(city().bundle), checkpoint=note)
     receipt = city().base.anchor_note(city().base.receipt(head)) if anchored else None
     stamp = city().stamp()(sha256(note))
     return changed(city().bundle, inclusion=format_tlog_proof(proof), anchor=receipt, timestamp=stamp)
 
 
-def _line(note: SignedNote, key: Ed25519PrivateKey, vkey: VerifierKey) -> SignatureLine:
+def signed_line(note: SignedNote, key: Ed25519PrivateKey, vkey: VerifierKey) -> SignatureLine:
+    """A proper signature line over the note."""
     return build_signature_line(vkey, key.sign(note.text.encode()))
 
 
 def _lines(change: Callable[[SignedNote], list[SignatureLine]]) -> Attempt:
-    note = parse_note(_parsed(city().bundle).checkpoint)
+    note = parse_note(tlog_proof(city().bundle).checkpoint)
     data = format_note(SignedNote(note.text, tuple(change(note))))
     return Attempt(_around(data, head_of(city().bundle)))
 
 
 def _witnessed(key: Ed25519PrivateKey, vkey: VerifierKey | None = None, *, anchored: bool = False) -> bytes:
-    note = parse_note(_parsed(city().bundle).checkpoint)
+    note = parse_note(tlog_proof(city().bundle).checkpoint)
     moment = int(NOW.timestamp())
     signature = moment.to_bytes(8, "big") + key.sign(cosigned_bytes(note.text, moment))
     line = build_signature_line(vkey or city().base.witness_vkey, signature)
@@ -357,22 +238,4 @@ def _with_witness() -> bytes:
 
 
 def _proof(change: Callable[[TlogProof], TlogProof]) -> Attempt:
-    return Attempt(changed(city().bundle, inclusion=format_tlog_proof(change(_parsed(city().bundle)))))
-
-
-def _receipt(
-    *, key: Ed25519PrivateKey | None = None, vkey: VerifierKey | None = None, **changes: Any
-) -> Attempt:
-    text = format_receipt_text(city().base.receipt(head_of(city().bundle), **changes))
-    signature = (key or city().base.log_key).sign(text.encode())
-    line = build_signature_line(vkey or city().base.log_vkey, signature)
-    return Attempt(changed(city().bundle, anchor=format_note(SignedNote(text, (line,)))))
-
-
-def _stamped(stamp: Callable[[bytes], bytes]) -> Attempt:
-    return Attempt(changed(city().bundle, timestamp=stamp(sha256(_parsed(city().bundle).checkpoint))))
-
-
-def _online(**calls: Any) -> Attempt:
-    event = {"eth_getTransactionReceipt": city().base.transaction(head_of(city().bundle))} | calls
-    return Attempt(city().bundle, policy=ONLINE, sources=city().base.online(**event))
+    return Attempt(changed(city().bundle, inclusion=format_tlog_proof(change(tlog_proof(city().bundle)))))
