@@ -20,7 +20,7 @@ from verifier.formats.credential import parse_credential, peek_claims
 from verifier.formats.encoding import parse_canonical_json
 from verifier.formats.jose import same_thumbprint, thumbprint
 from verifier.policy import ISSUANCE_GATE
-from verifier.report import Verdict
+from verifier.report import Outcome, Verdict
 from verifier.sources import OfflineSources
 from verifier.trust import TrustList
 from verifier.verify import examine
@@ -39,7 +39,8 @@ class Gatekeeper:
             bundle, trust=self._trust(), policy=ISSUANCE_GATE, now=self._clock(), sources=OfflineSources()
         )
         if report.verdict is not Verdict.VALID:
-            codes = ",".join(finding.code for finding in report.findings if finding.is_bad)
+            bad = (Outcome.FAIL, Outcome.UNDETERMINED)
+            codes = ",".join(finding.code for finding in report.findings if finding.outcome in bad)
             raise GateError("not-accepted", codes)
         try:
             parts = parse_bundle(bundle)
