@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "request": "ask a resident for a certificate",
     "inbox": "fetch what residents have submitted",
     "trust": "manage the trust lists (add, show, update)",
+    "audit": "read a whole log and recompute it",
     "keygen": "make the desk's key file",
     "serve": "open the check page on this computer",
 }
