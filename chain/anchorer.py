@@ -26,6 +26,7 @@ from chain.anchoring import (
     decide,
 )
 from chain.checkpoint_key import CheckpointSigner, sign_note
+from chain.cosigning import Cosigning, Vouching, WitnessSet
 from chain.errors import ChainError, EthereumError, EthereumUnavailable, LogRefused
 from chain.floor import SeenHead
 from chain.log import Log
@@ -54,6 +55,7 @@ class AnchoringChain(Protocol):
     def identity(self) -> Identity: ...
     def has_contract(self) -> bool: ...
     def head(self, origin_id: bytes) -> SeenHead: ...
+    def witnesses(self) -> WitnessSet: ...
     def nonce(self) -> int: ...
     def latest_block(self) -> int: ...
     def block_hash(self, number: int) -> bytes | None: ...
@@ -74,14 +76,16 @@ class Anchorer:
         signer: CheckpointSigner,
         clock: Callable[[], int],
         rules: Rules,
+        cosigning: Cosigning | None = None,
     ) -> None:
-        """`clock` gives Unix seconds."""
+        """`clock` gives Unix seconds. `cosigning`: witnesses who vouch for submissions, if the log has any."""
         self._log = log
         self._chain = chain
         self._chain_id = chain_id
         self._signer = signer
         self._clock = clock
         self._rules = rules
+        self._cosigning = cosigning
         self._origin_id = compute_origin_id(log.origin)
         self._outbox: Outbox | None = None
         self._receipts_from = 0
@@ -194,7 +198,25 @@ class Anchorer:
     def _submit(self, outbox: Outbox, nonce: int, fees: Fees) -> None:
         head = self._chain.head(self._origin_id)
         published, path = self._log.consistency_path(head.size)
-        submission = Submission(self._origin_id, published.size, published.root, path)
+        vouching = Vouching(0, b"")
+        if self._cosigning is not None:
+            vouching = self._cosigning.collect(
+                self._chain_id,
+                self._chain.contract,
+                published.checkpoint,
+                head,
+                path,
+                self._chain.witnesses(),
+                self._log.history(),
+            )
+        submission = Submission(
+            self._origin_id,
+            published.size,
+            published.root,
+            path,
+            vouching.signer_bitmap,
+            vouching.aggregate_signature,
+        )
         signed = self._chain.sign_submission(submission, nonce, fees)
         # Kept before the transaction is: once it is mined, everybody needs this checkpoint, and the signer
         # would not sign it again when the log has grown.

@@ -39,6 +39,12 @@ def add_commands(subparsers: Any) -> None:
     deploy.add_argument("--sealer", help="with --owner-key-file: address that may submit")
     deploy.set_defaults(run=_guarded(_deploy))
 
+    from chain.besu import add_commands as add_besu_commands
+    from chain.witness_cli import add_witness_commands
+
+    add_witness_commands(commands, _guarded, _print)
+    add_besu_commands(commands, _guarded)
+
     devnode = commands.add_parser("devnode", help="模擬/MOCK: run the embedded Ethereum chain (demo only)")
     from chain.devnode.__main__ import add_arguments, run
 

@@ -25,12 +25,17 @@ from web3.exceptions import (
 from web3.middleware import ExtraDataToPOAMiddleware
 
 from chain.abi import load_artefact
+from chain.bls import decode_point, encode_point
+from chain.cosigning import WitnessSet
 from chain.errors import EthereumError, EthereumUnavailable, LogUnavailable
 from chain.floor import SeenHead
 from chain.transactions import Fees, Identity, Inclusion, SignedTransaction, Submission, compute_origin_id
+from verifier.errors import FormatError
 
 RPC_TIMEOUT_SECONDS: Final = 10.0
 GAS_MARGIN_PERCENT: Final = 20
+DEMO_CHAIN_ID: Final = 992011
+CHANGE_DELAY_SECONDS: Final = 7 * 86_400
 
 
 class EthereumClient:
@@ -65,6 +70,29 @@ class EthereumClient:
         with _translated():
             size, root = self._registry.functions.head(origin_id).call()
             return SeenHead(int(size), bytes(root))
+
+    def witnesses(self) -> WitnessSet:
+        """The active BLS witnesses of the contract, by compressed key, and how many of them must sign.
+
+        Raises: EthereumError("other-mode") where the contract asks for ECDSA signatures.
+        """
+        with _translated():
+            functions = self._registry.functions
+            threshold, active = int(functions.threshold().call()), int(functions.active_witnesses().call())
+            if functions.mode().call() != 0:
+                if threshold:
+                    raise EthereumError("other-mode", "this contract takes ECDSA signatures of witnesses")
+                return WitnessSet(0, {})
+            keys = {
+                number: bytes(functions.witness_key(number).call())
+                for number in range(int(functions.witness_count().call()))
+                if active >> number & 1
+            }
+        try:
+            return WitnessSet(threshold, {decode_point(key): number for number, key in keys.items()})
+        except FormatError as error:
+            # the contract takes no such key: this answer is not the contract's
+            raise EthereumError("bad-answer", "a registered witness key is no key") from error
 
     def nonce(self) -> int:
         """How many transactions of our account are in blocks."""
@@ -158,6 +186,10 @@ class EthereumClient:
                     )
             return Inclusion(receipt["status"] == 1, number, block_hash, None, None, None)
 
+    def parts(self) -> tuple[Web3, Any, Any]:
+        """Node, account and contract as web3.py has them, for `RegistryOwner`."""
+        return self._web3, self._sender(), self._registry
+
     def _is_known(self, tx_hash: bytes) -> bool:
         with _translated():
             try:
@@ -196,12 +228,19 @@ class ContractHead:
 
 
 def deploy_registry(
-    rpc_url: str, owner_key: bytes, sealer: bytes, poll_seconds: float = 0.05
+    rpc_url: str,
+    owner_key: bytes,
+    sealer: bytes,
+    poll_seconds: float = 0.05,
+    *,
+    delay_seconds: int | None = None,
+    witness_mode: int = 0,
 ) -> tuple[bytes, int]:
     """Deploy AnchorRegistry owned by `owner_key`'s account with one sealer; answers its address and the gas
     used.
 
-    Raises: EthereumError.
+    `delay_seconds`: how long changes are announced; None means none on the demo chain and a week elsewhere
+    (the contract refuses less than a day there). `witness_mode`: 0 BLS, 1 ECDSA. Raises: EthereumError.
     """
     artefact = load_artefact()
     web3 = Web3(HTTPProvider(rpc_url, request_kwargs={"timeout": RPC_TIMEOUT_SECONDS}))
@@ -209,23 +248,66 @@ def deploy_registry(
     account = Account.from_key(owner_key)
     with _translated():
         factory = web3.eth.contract(abi=artefact["abi"], bytecode=artefact["bytecode"])
-        base_fee = int(web3.eth.get_block("latest").get("baseFeePerGas", 0))
-        priority_fee = int(web3.eth.max_priority_fee) if base_fee else 0
-        transaction = factory.constructor(Web3.to_checksum_address(sealer)).build_transaction(
-            {
-                "from": account.address,
-                "nonce": web3.eth.get_transaction_count(account.address),
-                "maxFeePerGas": 2 * base_fee + priority_fee,
-                "maxPriorityFeePerGas": priority_fee,
-                "chainId": web3.eth.chain_id,
-            }
-        )
-        signed = account.sign_transaction(transaction)
-        tx_hash = web3.eth.send_raw_transaction(signed.raw_transaction)
-        receipt = web3.eth.wait_for_transaction_receipt(tx_hash, timeout=120, poll_latency=poll_seconds)
+        if delay_seconds is None:
+            delay_seconds = 0 if web3.eth.chain_id == DEMO_CHAIN_ID else CHANGE_DELAY_SECONDS
+        arguments = (Web3.to_checksum_address(sealer), delay_seconds, witness_mode)
+        receipt = _send_and_wait(web3, account, factory.constructor(*arguments), poll_seconds)
     if receipt["status"] != 1 or not web3.eth.get_code(receipt["contractAddress"]):
         raise EthereumError("not-deployed", "the deployment failed")
     return bytes.fromhex(receipt["contractAddress"][2:]), int(receipt["gasUsed"])
+
+
+class RegistryOwner:
+    """The owner's side of AnchorRegistry: which witnesses count, and how many of them must sign.
+
+    After set-up a change is only announced by its first call; the same call carries it out when the delay is over.
+    """
+
+    def __init__(self, rpc_url: str, contract: bytes, owner_key: bytes, poll_seconds: float = 0.05) -> None:
+        self._client = EthereumClient(rpc_url, contract, owner_key)
+        self._poll_seconds = poll_seconds
+
+    def register_witness(self, public_key: bytes, possession: bytes) -> int:
+        """Gas used to register, or announce, a compressed key with its proof of possession; 0 if it is there already.
+
+        Raises: EthereumError("refused").
+        """
+        if public_key in self._client.witnesses().numbers:
+            return 0
+        return self._call("register_witness", encode_point(public_key), encode_point(possession))
+
+    def set_threshold(self, threshold: int) -> int:
+        """Gas used to ask, or announce to ask, for this many witnesses; 0 if that is asked already.
+
+        Raises: EthereumError("refused").
+        """
+        if self._client.witnesses().threshold == threshold:
+            return 0
+        return self._call("set_threshold", threshold)
+
+    def _call(self, name: str, *values: Any) -> int:
+        web3, account, registry = self._client.parts()
+        with _translated():
+            receipt = _send_and_wait(web3, account, registry.functions[name](*values), self._poll_seconds)
+        if receipt["status"] != 1:
+            raise EthereumError("refused", f"the contract refuses {name}")
+        return int(receipt["gasUsed"])
+
+
+def _send_and_wait(web3: Any, account: Any, call: Any, poll_seconds: float) -> Any:
+    base_fee = int(web3.eth.get_block("latest").get("baseFeePerGas", 0))
+    priority_fee = int(web3.eth.max_priority_fee) if base_fee else 0
+    transaction = call.build_transaction(
+        {
+            "from": account.address,
+            "nonce": web3.eth.get_transaction_count(account.address),
+            "maxFeePerGas": 2 * base_fee + priority_fee,
+            "maxPriorityFeePerGas": priority_fee,
+            "chainId": web3.eth.chain_id,
+        }
+    )
+    tx_hash = web3.eth.send_raw_transaction(account.sign_transaction(transaction).raw_transaction)
+    return web3.eth.wait_for_transaction_receipt(tx_hash, timeout=120, poll_latency=poll_seconds)
 
 
 @contextlib.contextmanager

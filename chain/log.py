@@ -9,6 +9,7 @@ One batch, and what is left if the process dies right after each step:
   1  stage: the entries, durable                     an unused file; the entries were not acknowledged
   2  commit: compare-and-swap of size and root       an unsigned root; exactly this root is signed next
   3  sign: asked from the signer, stored             a signature; the files follow
+     (with witnesses: signed, cosigned by their quorum, the cosigned note staged, then stored)
   4  publish: tiles, then the checkpoint             files ahead of the checkpoint; written again, same bytes
   5  index, drop the staged batch                    a cache that is behind; filled at start
 `_finish` does 3 to 5, after step 2 and at start alike. Two roots for one size cannot come to be: a root is
@@ -34,6 +35,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chain import database
 from chain.checkpoint_key import CheckpointSigner, build_signed_note, sign_note
+from chain.cosigning import Cosigning, LogHistory
 from chain.errors import LogRefused, LogUnavailable
 from chain.files import FileTree
 from chain.floor import HeadSource, check_floor
@@ -91,11 +93,14 @@ class Log:
         signer: CheckpointSigner,
         *,
         sources: Sequence[HeadSource] = (),
+        cosigning: Cosigning | None = None,
         padding: int = DEFAULT_PADDING,
         mix: bool = True,
     ) -> None:
         """Open the log of `key.name` (its origin) in `directory`.
 
+        `cosigning`: witnesses whose quorum every checkpoint needs before it is published; their memory joins
+        `sources`.
         `padding`: each batch is filled with salted dummies to a multiple of this (0 and 1: none). `mix`: the
         leaves of a batch stand in the order of their own values, so that their order says nothing of when
         each came.
@@ -105,7 +110,9 @@ class Log:
         self.origin = key.name
         self.key = key
         self._signer = signer
-        self._sources = tuple(sources)
+        self._sources = (*sources, *(() if cosigning is None else cosigning.sources))
+        self._cosigning = cosigning
+        self._asked: tuple[str, bytes] = ("", b"")  # the log's own note that waits for its quorum
         self._padding = max(1, padding)
         self._mix = mix
         self._lock = threading.Lock()
@@ -161,6 +168,10 @@ class Log:
         """The newest checkpoint, and the path that shows it to extend the tree of `old_size`."""
         reader, published = self._snapshot()
         return published, reader.consistency_path(old_size)
+
+    def history(self) -> LogHistory:
+        """The published tree as witnesses are shown it."""
+        return _History(self, self._published.size, self._fetch_older)
 
     def root_at(self, size: int) -> bytes:
         """Our root when the log had `size` leaves, from the published tiles.
@@ -246,10 +257,10 @@ class Log:
         text = format_checkpoint_text(Checkpoint(self.origin, head.size, head.root))
         if head.signature is None:
             self._clear_floor()
-            note = sign_note(text, self.key, self._signer)
+            note = self._cosign(text, self._sign(text), extension)
             self._head = self.store.sign(head, note, [path for path, _ in extension.files])
         else:
-            note = build_signed_note(text, self.key, head.signature)
+            note = self._cosign(text, build_signed_note(text, self.key, head.signature), extension)
         self.files.create(extension.files)
         self.files.replace("checkpoint", note)
         self.index.add(head.previous_size, extension.leaves)
@@ -259,20 +270,49 @@ class Log:
         for path in extension.obsolete:
             self.files.remove(path)
 
+    def _sign(self, text: str) -> bytes:
+        # asked once a text: while the quorum is missing every beat comes by here
+        if self._asked[0] != text:
+            self._asked = (text, sign_note(text, self.key, self._signer))
+        return self._asked[1]
+
+    def _cosign(self, text: str, note: bytes, extension: Extension) -> bytes:
+        if self._cosigning is None:
+            return note
+        start = self._head.previous_size
+        staged = self._staging.find_note(start)
+        if staged is not None and self._cosigning.is_cosigned(staged, text):
+            return staged
+        files = dict(extension.files)
+
+        def fetch(path: str) -> bytes:
+            return files[path] if path in files else self._fetch_older(path)
+
+        try:
+            cosigned = self._cosigning.cosign(note, _History(self, extension.tree.size, fetch))
+        except LogUnavailable:
+            # ask everybody again what they have seen before the next signature: without chain and quorum there is none
+            self._is_cleared = False
+            raise
+        self._staging.write_note(start, cosigned)
+        return cosigned
+
     def _clear_floor(self) -> None:
-        if self._is_cleared:
-            return
+        if not self._is_cleared:
+            check_floor(self._sources, self._head.size, self.signed_root_at)
+            self._is_cleared = True
 
-        def root_at(size: int) -> bytes:
-            # the committed head is not published yet; between the two sizes no checkpoint was ever signed
-            if size == self._head.size:
-                return self._head.root
-            if size > self._published.size:
-                raise LogRefused("seen-unknown", f"somebody has seen size {size}, which we never signed")
-            return self.root_at(size)
+    def signed_root_at(self, size: int) -> bytes:
+        """Our root at a size that we have signed, or are about to sign.
 
-        check_floor(self._sources, self._head.size, root_at)
-        self._is_cleared = True
+        Raises: LogRefused("seen-unknown").
+        """
+        # the committed head is not published yet; between the two sizes no checkpoint was ever signed
+        if size == self._head.size:
+            return self._head.root
+        if size > self._published.size:
+            raise LogRefused("seen-unknown", f"somebody has seen size {size}, which we never signed")
+        return self.root_at(size)
 
     # -- start
     # -------------------------------------------------------------------------------------------------
@@ -380,6 +420,18 @@ class Log:
         except (OSError, SQLAlchemyError, sqlite3.Error) as error:
             self._is_uncertain = True
             raise LogUnavailable("store-away", f"the log's files or database fail: {error}") from error
+
+
+class _History:
+    """A tree of this log, and the roots of the smaller ones (a `cosigning.LogHistory`)."""
+
+    def __init__(self, log: Log, size: int, fetch: Callable[[str], bytes]) -> None:
+        self._size = size
+        self._fetch = fetch
+        self.root_at = log.signed_root_at
+
+    def path_from(self, old_size: int) -> tuple[bytes, ...]:
+        return TileReader(self._size, self._fetch).consistency_path(old_size)
 
 
 def _own(directory: Path) -> IO[bytes]:

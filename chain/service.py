@@ -35,6 +35,7 @@ from typing import Any, Final
 
 from chain.anchorer import Anchorer
 from chain.checkpoint_key import CheckpointSigner, SignerClient
+from chain.cosigning import build_cosigning
 from chain.door_token import CityToken, load_door_key
 from chain.errors import ChainError, LogRefused, LogUnavailable, SettingsError
 from chain.floor import HeadSource, PublicCopy
@@ -77,8 +78,17 @@ class LogService:
         target = self._build_target(settings)
         if settings.door_url:
             sources.append(PublicCopy(self._fetch_public, key))
+        witnessing, cosigning = settings.witnessing, None
+        if witnessing is not None:
+            cosigning = build_cosigning(witnessing.policy, witnessing.urls, key, witnessing.timeout)
         self.log = Log(
-            settings.directory, key, signer, sources=sources, padding=settings.padding, mix=settings.mix
+            settings.directory,
+            key,
+            signer,
+            sources=sources,
+            cosigning=cosigning,
+            padding=settings.padding,
+            mix=settings.mix,
         )
         self.sequencer = Sequencer(
             self.log,
@@ -89,7 +99,9 @@ class LogService:
         self.anchorer = None
         if settings.anchoring is not None and client is not None:
             anchoring = settings.anchoring
-            self.anchorer = Anchorer(self.log, client, anchoring.chain_id, signer, unix_time, anchoring.rules)
+            self.anchorer = Anchorer(
+                self.log, client, anchoring.chain_id, signer, unix_time, anchoring.rules, cosigning
+            )
         self.publisher = None if target is None else Publisher(self.log, target, settings.public_prefix)
         self.stamper = Stamper(self.log, HttpTimestampSource(settings.tsa_url)) if settings.tsa_url else None
         self.monitor = Monitor(

@@ -34,6 +34,9 @@
 | AKASHI_LOG_DOOR_KEY_FILE | P-256 key (PEM) for the street door's bearer token, scope public | empty |
 | AKASHI_LOG_PUBLIC_DIRECTORY | instead of the street door: a directory that somebody serves | empty |
 | AKASHI_LOG_TSA | RFC 3161 authority for stamps over checkpoints; empty: none | empty |
+| AKASHI_LOG_WITNESS_POLICY | file with the witness policy (C2SP tlog-policy, no log lines), as in the trust list | empty |
+| AKASHI_LOG_WITNESS_URLS | file with a line `<name> <address>` for each witness of the policy | empty |
+| AKASHI_LOG_WITNESS_SECONDS | how long a checkpoint waits for its quorum before it is tried again | 5 |
 | AKASHI_LOG_MAX_LAG_SECONDS | longer behind the chain than this is unhealthy | 600 |
 """
 
@@ -50,6 +53,7 @@ from chain.errors import SettingsError
 from chain.http_client import check_address
 from verifier.errors import FormatError
 from verifier.formats.signed_note import VerifierKey, parse_vkey
+from verifier.formats.witness_policy import WitnessPolicy, parse_witness_policy
 
 PREFIX: Final = "AKASHI_LOG_"
 PROFILES: Final = ("demo", "production")
@@ -66,6 +70,15 @@ class Anchoring:
     contract: bytes
     sealer_key: bytes
     rules: Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Witnessing:
+    """Which witnesses cosign, and where they are."""
+
+    policy: WitnessPolicy
+    urls: dict[str, str]  # by the policy's names
+    timeout: float  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +107,7 @@ class Settings:
     public_directory: Path | None
     tsa_url: str
     max_lag_seconds: int
+    witnessing: Witnessing | None = None
 
     @property
     def public_prefix(self) -> str:
@@ -146,6 +160,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         public_directory=Path(directory) if directory else None,
         tsa_url=check_address(tsa_url) if tsa_url else "",
         max_lag_seconds=values.number("MAX_LAG_SECONDS", 600, 1, 10_000_000),
+        witnessing=_witnessing(values),
     )
 
 
@@ -213,6 +228,23 @@ def _anchoring(values: _Values, profile: str) -> Anchoring | None:
             max_fee=values.number("MAX_FEE_GWEI", 500, 0, 1_000_000) * 10**9,
         ),
     )
+
+
+def _witnessing(values: _Values) -> Witnessing | None:
+    file = values.text("WITNESS_POLICY", "")
+    if not file:
+        return None
+    try:
+        policy = parse_witness_policy(Path(file).read_text("utf-8"))
+        lines = Path(values.text("WITNESS_URLS", "")).read_text("utf-8").splitlines()
+        pairs = [line.split() for line in lines if line.strip() and not line.startswith("#")]
+        urls = {name: check_address(url) for name, url in pairs}
+    except (OSError, UnicodeDecodeError, FormatError, ValueError) as error:
+        raise SettingsError("bad-setting", f"AKASHI_LOG_WITNESS_POLICY or _URLS: {error}") from error
+    missing = [name for name, _ in policy.witnesses if name not in urls]
+    if missing:
+        raise SettingsError("bad-setting", f"AKASHI_LOG_WITNESS_URLS has no address of {missing[0]}")
+    return Witnessing(policy, urls, values.seconds("WITNESS_SECONDS", "5"))
 
 
 def _sealer_key(values: _Values, profile: str) -> bytes:

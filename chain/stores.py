@@ -226,9 +226,18 @@ class Staging:
             raise LogRefused("staging-lost", f"the staged batch after {size} is missing or damaged")
         return [data[i : i + ENTRY_BYTES] for i in range(0, len(data), ENTRY_BYTES)]
 
+    def write_note(self, size: int, note: bytes) -> None:
+        """Store the cosigned checkpoint of the batch that starts at `size`, durably: its lines are had once only."""
+        self._files.replace(f"{size}.note", note)
+
+    def find_note(self, size: int) -> bytes | None:
+        """The cosigned checkpoint of the batch that starts at `size`."""
+        return self._files.find(f"{size}.note")
+
     def clear(self, size: int) -> None:
         """Forget a batch that is published."""
         self._files.remove(f"{size}.entries")
+        self._files.remove(f"{size}.note")
 
 
 class LeafIndex:

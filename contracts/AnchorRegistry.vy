@@ -3,14 +3,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 @title AnchorRegistry
+@license Apache-2.0
 @notice For each log (origin) the last checkpoint, and nothing that contradicts it: a new checkpoint is taken only
-        with an RFC 9162 consistency proof from the last one, checked here, and with the BLS12-381 aggregate
-        signature of at least `threshold` registered witnesses, checked here through EIP-2537.
+        with an RFC 9162 consistency proof from the last one, checked here, and with the signatures of at least
+        `threshold` registered witnesses, checked here.
 @dev Who is trusted for what: a sealer can send checkpoints that extend the log, and can send none; it cannot rewrite.
      The owner names sealers, witnesses and the threshold, and can pause; it cannot change or remove a checkpoint.
-     Witnesses: min-pk, ciphersuite BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_ (IETF draft-irtf-cfrg-bls-signature),
-     keys registered only with a proof of possession in that suite. Points are in EIP-2537 encoding: G1 128 bytes,
-     G2 256 bytes. The signature of `submit` is final; what a threshold means can change, its arguments not.
+
+     Witness mode 0, BLS: min-pk, ciphersuite BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_ (IETF
+     draft-irtf-cfrg-bls-signature), one aggregate signature, verified through EIP-2537; keys are registered only with
+     a proof of possession in that suite. Points are in EIP-2537 encoding: G1 128 bytes, G2 256 bytes.
+     Witness mode 1, ECDSA: one secp256k1 signature a witness, verified with ecrecover, for chains without EIP-2537.
+     Both modes sign the same statement; each has its own list of witnesses. The signature of `submit` is final.
+
+     Delay: what takes power away (pause, dismiss a sealer, cancel) acts at once. Everything else is a change that the
+     owner announces by one call, and carries out by the same call again once `delay` seconds have passed and before
+     `GRACE` more have. Conditions are checked at both calls. Changes act at once with a delay of 0, which only the
+     demo chain may have, and during set-up, which the first checkpoint ends: before it there is nothing to protect.
+     Handing the registry over waits during set-up too.
 """
 
 struct Head:
@@ -48,10 +58,47 @@ event WitnessChanged:
 event ThresholdChanged:
     threshold: uint256
 
+event AccountChanged:
+    number: indexed(uint256)
+    account: indexed(address)
+    is_active: bool
+
+event ModeChanged:
+    mode: uint256
+
+# what will change, told before it does; `data` is what the change sets, in ABI encoding (for a BLS key its 128 bytes)
+event ChangeAnnounced:
+    change_id: indexed(bytes32)
+    kind: String[16]
+    data: Bytes[128]
+    due_at: uint256
+
+event ChangeExecuted:
+    change_id: indexed(bytes32)
+
+event ChangeCancelled:
+    change_id: indexed(bytes32)
+
 MAX_WITNESSES: constant(uint256) = 16
 MAX_PATH: constant(uint256) = 64
 G1_BYTES: constant(uint256) = 128
 G2_BYTES: constant(uint256) = 256
+ECDSA_BYTES: constant(uint256) = 65
+MAX_SIGNATURE: constant(uint256) = 1040  # 65 bytes for each of 16 witnesses
+
+# how witnesses sign
+BLS: constant(uint256) = 0
+ECDSA: constant(uint256) = 1
+
+# seconds; the demo chain is the embedded one, and stand-ins for it, under the demo city's number
+DEMO_CHAIN_ID: constant(uint256) = 992011
+MIN_DELAY: constant(uint256) = 86_400
+MAX_DELAY: constant(uint256) = 30 * 86_400
+GRACE: constant(uint256) = 14 * 86_400
+# flags
+IS_PAUSED: constant(uint256) = 1
+IS_SET_UP: constant(uint256) = 2
+IS_ECDSA: constant(uint256) = 4
 
 # precompiles of EIP-198 and EIP-2537
 MODEXP: constant(address) = 0x0000000000000000000000000000000000000005
@@ -76,24 +123,42 @@ ZEROS_16: constant(Bytes[16]) = x"00000000000000000000000000000000"
 DST_SIGNATURE: constant(Bytes[44]) = b"BLS_SIG_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_\x2b"
 DST_POSSESSION: constant(Bytes[44]) = b"BLS_POP_BLS12381G2_XMD:SHA-256_SSWU_RO_POP_\x2b"
 STATEMENT_LABEL: constant(Bytes[27]) = b"akashi/anchor-statement/v1\x00"
+# half the order of secp256k1: of the two signatures (r, s) and (r, n - s) only the one with the smaller s counts
+HALF_ORDER: constant(uint256) = 57896044618658097711785492504343953926418782139537452191302581570759080747168
 
 owner: public(address)
-paused: public(bool)
 pending_owner: public(address)
+delay: public(immutable(uint256))
 is_sealer: public(HashMap[address, bool])
 threshold: public(uint256)
 witness_count: public(uint256)
 active_witnesses: public(uint256)
+account_count: public(uint256)
+active_accounts: public(uint256)
+due_at: public(HashMap[bytes32, uint256])
+_flags: uint256
 _heads: HashMap[bytes32, Head]
 _witness_keys: HashMap[uint256, Bytes[128]]
 _is_registered: HashMap[bytes32, bool]
+_accounts: HashMap[uint256, address]
+_is_registered_account: HashMap[address, bool]
 
 
 @deploy
-def __init__(sealer: address):
+def __init__(sealer: address, delay_seconds: uint256, witness_mode: uint256):
     """
-    @notice The deployer owns the registry; `sealer` may submit at once (zero address: nobody). The threshold is 0.
+    @notice The deployer owns the registry. The threshold is 0 until witnesses are registered.
+    @param sealer who may submit at once; the zero address: nobody
+    @param delay_seconds how long changes are announced before they act: 1 to 30 days; on the demo chain 0 too
+    @param witness_mode 0: BLS signatures (needs EIP-2537); 1: ECDSA signatures
     """
+    assert delay_seconds <= MAX_DELAY, "delay too long"
+    if chain.id != DEMO_CHAIN_ID:
+        assert delay_seconds >= MIN_DELAY, "delay too short"
+    assert witness_mode <= ECDSA, "no such mode"
+    delay = delay_seconds
+    if witness_mode == ECDSA:
+        self._flags = IS_ECDSA
     self.owner = msg.sender
     log OwnershipTransferred(previous_owner=empty(address), owner=msg.sender)
     if sealer != empty(address):
@@ -111,7 +176,7 @@ def submit(
     root: bytes32,
     consistency_proof: DynArray[bytes32, 64],
     signer_bitmap: uint256,
-    aggregate_signature: Bytes[256],
+    aggregate_signature: Bytes[MAX_SIGNATURE],
 ):
     """
     @notice Make (size, root) the head of a log. Only a sealer, only while not paused.
@@ -120,10 +185,14 @@ def submit(
     @param root RFC 9162 root hash
     @param consistency_proof RFC 9162 section 2.1.4 path from the last checkpoint; empty for the first one
     @param signer_bitmap bit i set: witness i has signed `statement(origin_id, size, root)`
-    @param aggregate_signature sum of their signatures, 256 bytes; empty if no bit is set
+    @param aggregate_signature BLS: the sum of their signatures, 256 bytes. ECDSA: r, s, v of each, 65 bytes, in the
+           order of their numbers. Empty if no bit is set
     """
     assert self.is_sealer[msg.sender], "not a sealer"
-    assert not self.paused, "paused"
+    flags: uint256 = self._flags
+    assert flags & IS_PAUSED == 0, "paused"
+    if flags & IS_SET_UP == 0:
+        self._flags = flags | IS_SET_UP
     previous: Head = self._heads[origin_id]
     assert size > previous.size, "size does not grow"
     if previous.size == 0:
@@ -149,6 +218,8 @@ def submit(
 def head(origin_id: bytes32) -> (uint64, bytes32):
     """
     @notice Size and root of the last checkpoint of a log; zero and zero if there is none.
+    @param origin_id SHA-256 of the log's origin text
+    @return number of leaves, and RFC 9162 root hash
     """
     last: Head = self._heads[origin_id]
     return last.size, last.root
@@ -160,6 +231,10 @@ def statement(origin_id: bytes32, size: uint64, root: bytes32) -> bytes32:
     """
     @notice What witnesses sign for the next checkpoint: SHA-256 over label, chain id, this contract, origin, size,
             root, and the size and root of the current head.
+    @param origin_id SHA-256 of the log's origin text
+    @param size number of leaves of the next checkpoint
+    @param root its RFC 9162 root hash
+    @return 32 bytes: the message in the BLS suite, the digest for ECDSA
     """
     return self._statement(origin_id, size, root, self._heads[origin_id])
 
@@ -231,11 +306,12 @@ def _is_consistent(previous: Head, size: uint64, root: bytes32, path: DynArray[b
 @external
 def register_witness(public_key: Bytes[128], possession: Bytes[256]) -> uint256:
     """
-    @notice Add a witness key; its number is the position of its bit. Only the owner.
+    @notice Add a BLS witness key; its number is the position of its bit. Only the owner; after the delay.
     @param public_key point of G1, uncompressed in EIP-2537 encoding
     @param possession proof of possession: the key's signature over its own compressed form, tag BLS_POP_…
+    @return the number that the key has, or would have if it is only announced now
     """
-    assert msg.sender == self.owner, "not the owner"
+    self._check_owner()
     assert len(public_key) == G1_BYTES and len(possession) == G2_BYTES, "bad length"
     assert keccak256(public_key) != keccak256(INFINITY_G1), "point at infinity"
     assert not self._is_registered[keccak256(public_key)], "registered already"
@@ -243,58 +319,193 @@ def register_witness(public_key: Bytes[128], possession: Bytes[256]) -> uint256:
     assert number < MAX_WITNESSES, "too many witnesses"
     hashed: Bytes[256] = self._hash_to_g2(self._compress(public_key), DST_POSSESSION)
     assert self._is_paired(possession, public_key, hashed), "no proof of possession"
-    self._is_registered[keccak256(public_key)] = True
-    self._witness_keys[number] = public_key
-    self.witness_count = number + 1
-    self.active_witnesses |= 1 << number
-    log WitnessChanged(number=number, public_key=public_key, is_active=True)
+    if self._is_due("witness key", public_key):
+        self._is_registered[keccak256(public_key)] = True
+        self._witness_keys[number] = public_key
+        self.witness_count = number + 1
+        self.active_witnesses |= 1 << number
+        log WitnessChanged(number=number, public_key=public_key, is_active=True)
     return number
 
 
 @external
 def set_witness_active(number: uint256, is_active: bool):
     """
-    @notice Suspend a witness, or let it count again. Only the owner. Its number stays its own.
+    @notice Suspend a BLS witness, or let it count again. Only the owner; after the delay. Its number stays its own.
+    @param number position of its bit
+    @param is_active whether its signature counts
     """
-    assert msg.sender == self.owner, "not the owner"
+    self._check_owner()
     assert number < self.witness_count, "no such witness"
-    if is_active:
-        self.active_witnesses |= 1 << number
-    else:
-        self.active_witnesses &= ~(1 << number)
-    assert self._count(self.active_witnesses) >= self.threshold, "fewer witnesses than the threshold"
-    log WitnessChanged(number=number, public_key=self._witness_keys[number], is_active=is_active)
+    active: uint256 = self._with_bit(self.active_witnesses, number, is_active)
+    if self._mode() == BLS:
+        assert self._count(active) >= self.threshold, "fewer witnesses than the threshold"
+    if self._is_due("witness active", abi_encode(number, is_active)):
+        self.active_witnesses = active
+        log WitnessChanged(number=number, public_key=self._witness_keys[number], is_active=is_active)
+
+
+@external
+def register_account(account: address) -> uint256:
+    """
+    @notice Add an ECDSA witness; its number is the position of its bit. Only the owner; after the delay. Signatures
+            are not added up in this mode, so no key can cancel another and no proof of possession is asked.
+    @param account address of its secp256k1 key
+    @return the number that the account has, or would have if it is only announced now
+    """
+    self._check_owner()
+    assert account != empty(address), "zero address"
+    assert not self._is_registered_account[account], "registered already"
+    number: uint256 = self.account_count
+    assert number < MAX_WITNESSES, "too many witnesses"
+    if self._is_due("account", abi_encode(account)):
+        self._is_registered_account[account] = True
+        self._accounts[number] = account
+        self.account_count = number + 1
+        self.active_accounts |= 1 << number
+        log AccountChanged(number=number, account=account, is_active=True)
+    return number
+
+
+@external
+def set_account_active(number: uint256, is_active: bool):
+    """
+    @notice Suspend an ECDSA witness, or let it count again. Only the owner; after the delay. Its number stays its own.
+    @param number position of its bit
+    @param is_active whether its signature counts
+    """
+    self._check_owner()
+    assert number < self.account_count, "no such witness"
+    active: uint256 = self._with_bit(self.active_accounts, number, is_active)
+    if self._mode() == ECDSA:
+        assert self._count(active) >= self.threshold, "fewer witnesses than the threshold"
+    if self._is_due("account active", abi_encode(number, is_active)):
+        self.active_accounts = active
+        log AccountChanged(number=number, account=self._accounts[number], is_active=is_active)
 
 
 @external
 def set_threshold(threshold: uint256):
     """
-    @notice How many witnesses must sign. Only the owner. 0 asks for none.
+    @notice How many witnesses must sign. Only the owner; after the delay.
+    @param threshold at most the number of active witnesses of the mode; 0 asks for none
     """
-    assert msg.sender == self.owner, "not the owner"
-    assert threshold <= self._count(self.active_witnesses), "fewer witnesses than the threshold"
-    self.threshold = threshold
-    log ThresholdChanged(threshold=threshold)
+    self._check_owner()
+    assert threshold <= self._count(self._active(self._mode())), "fewer witnesses than the threshold"
+    if self._is_due("threshold", abi_encode(threshold)):
+        self.threshold = threshold
+        log ThresholdChanged(threshold=threshold)
+
+
+@external
+def set_mode(mode: uint256):
+    """
+    @notice How witnesses sign from now on; the threshold stays. Only the owner; after the delay.
+    @param mode 0: BLS; 1: ECDSA
+    """
+    self._check_owner()
+    assert mode <= ECDSA, "no such mode"
+    assert self._count(self._active(mode)) >= self.threshold, "fewer witnesses than the threshold"
+    if self._is_due("mode", abi_encode(mode)):
+        if mode == ECDSA:
+            self._flags |= IS_ECDSA
+        else:
+            self._flags &= ~IS_ECDSA
+        log ModeChanged(mode=mode)
+
+
+@external
+@view
+def mode() -> uint256:
+    """
+    @notice How witnesses sign.
+    @return 0: BLS; 1: ECDSA
+    """
+    return self._mode()
 
 
 @external
 @view
 def witness_key(number: uint256) -> Bytes[128]:
     """
-    @notice Public key of a witness in EIP-2537 encoding; empty if there is none.
+    @notice Public key of a BLS witness.
+    @param number position of its bit
+    @return point of G1 in EIP-2537 encoding; empty if there is none
     """
     return self._witness_keys[number]
 
 
+@external
+@view
+def witness_account(number: uint256) -> address:
+    """
+    @notice Account of an ECDSA witness.
+    @param number position of its bit
+    @return its address; zero if there is none
+    """
+    return self._accounts[number]
+
+
 @internal
 @view
-def _check_witnesses(message: bytes32, signer_bitmap: uint256, aggregate_signature: Bytes[256]):
-    assert signer_bitmap & ~self.active_witnesses == 0, "not an active witness"
-    assert self._count(signer_bitmap) >= self.threshold, "too few witnesses"
+def _mode() -> uint256:
+    if self._flags & IS_ECDSA == 0:
+        return BLS
+    return ECDSA
+
+
+@internal
+@view
+def _active(mode: uint256) -> uint256:
+    if mode == BLS:
+        return self.active_witnesses
+    return self.active_accounts
+
+
+@internal
+@pure
+def _with_bit(bitmap: uint256, number: uint256, is_set: bool) -> uint256:
+    if is_set:
+        return bitmap | (1 << number)
+    return bitmap & ~(1 << number)
+
+
+@internal
+@view
+def _check_witnesses(message: bytes32, signer_bitmap: uint256, signatures: Bytes[MAX_SIGNATURE]):
+    mode: uint256 = self._mode()
+    assert signer_bitmap & ~self._active(mode) == 0, "not an active witness"
+    count: uint256 = self._count(signer_bitmap)
+    assert count >= self.threshold, "too few witnesses"
     if signer_bitmap == 0:
-        assert len(aggregate_signature) == 0, "bad aggregate signature"
-        return
-    assert len(aggregate_signature) == G2_BYTES, "bad aggregate signature"
+        assert len(signatures) == 0, "bad aggregate signature"
+    elif mode == BLS:
+        assert len(signatures) == G2_BYTES, "bad aggregate signature"
+        self._check_aggregate(message, signer_bitmap, slice(signatures, 0, 256))
+    else:
+        assert len(signatures) == count * ECDSA_BYTES, "bad witness signature"
+        self._check_each(message, signer_bitmap, signatures)
+
+
+@internal
+@view
+def _check_each(message: bytes32, signer_bitmap: uint256, signatures: Bytes[MAX_SIGNATURE]):
+    # one account a bit, and no account has two bits: nobody is counted twice
+    start: uint256 = 0
+    for number: uint256 in range(MAX_WITNESSES):
+        if (signer_bitmap >> number) & 1 == 1:
+            r: uint256 = convert(slice(signatures, start, 32), uint256)
+            s: uint256 = convert(slice(signatures, start + 32, 32), uint256)
+            v: uint256 = convert(slice(signatures, start + 64, 1), uint256)
+            assert s <= HALF_ORDER, "malleable witness signature"
+            # where the signature is impossible ecrecover answers the zero address, which no witness has
+            assert ecrecover(message, v, r, s) == self._accounts[number], "bad witness signature"
+            start += ECDSA_BYTES
+
+
+@internal
+@view
+def _check_aggregate(message: bytes32, signer_bitmap: uint256, aggregate_signature: Bytes[256]):
     aggregate_key: Bytes[128] = b""
     for number: uint256 in range(MAX_WITNESSES):
         if (signer_bitmap >> number) & 1 == 1:
@@ -330,13 +541,16 @@ def _count(bitmap: uint256) -> uint256:
 def _is_paired(signature: Bytes[256], public_key: Bytes[128], hashed: Bytes[256]) -> bool:
     # e(-G1, signature) * e(public_key, hashed) == 1; the precompile refuses points outside curve and subgroup.
     # Where EIP-2537 is missing the call answers nothing, which is refused here.
-    answer: Bytes[32] = raw_call(
+    is_answered: bool = False
+    answer: Bytes[32] = b""
+    is_answered, answer = raw_call(
         PAIRING,
         concat(MINUS_G1, signature, public_key, hashed),
         max_outsize=32,
         is_static_call=True,
+        revert_on_failure=False,
     )
-    return len(answer) == 32 and convert(answer, uint256) == 1
+    return is_answered and len(answer) == 32 and convert(answer, uint256) == 1
 
 
 @internal
@@ -397,25 +611,33 @@ def _compress(point: Bytes[128]) -> Bytes[48]:
     return concat(slice(convert(first, bytes32), 31, 1), slice(point, 17, 47))
 
 
-# ---- roles -----------------------------------------------------------------------------------------------------
+# ---- roles and their changes -----------------------------------------------------------------------------------
 
 
 @external
 def offer_ownership(pending_owner: address):
     """
-    @notice First step of handing the registry over; the zero address withdraws the offer. Only the owner.
+    @notice First step of handing the registry over; replaces an earlier offer. Only the owner.
+    @param pending_owner who may take it after the delay; the zero address withdraws the offer
     """
-    assert msg.sender == self.owner, "not the owner"
+    self._check_owner()
+    if self.pending_owner != empty(address):
+        withdrawn: bytes32 = self._change_id("owner", abi_encode(self.pending_owner))
+        self.due_at[withdrawn] = 0
+        log ChangeCancelled(change_id=withdrawn)
     self.pending_owner = pending_owner
     log OwnershipOffered(owner=msg.sender, pending_owner=pending_owner)
+    if pending_owner != empty(address):
+        self._announce("owner", abi_encode(pending_owner))
 
 
 @external
 def accept_ownership():
     """
-    @notice Second step: whom it was offered to takes it.
+    @notice Second step: whom it was offered to takes it, after the delay.
     """
     assert msg.sender == self.pending_owner, "not the pending owner"
+    self._execute(self._change_id("owner", abi_encode(msg.sender)))
     log OwnershipTransferred(previous_owner=self.owner, owner=msg.sender)
     self.owner = msg.sender
     self.pending_owner = empty(address)
@@ -424,18 +646,105 @@ def accept_ownership():
 @external
 def set_sealer(sealer: address, is_sealer: bool):
     """
-    @notice Name or dismiss who may submit. Only the owner.
+    @notice Name who may submit, after the delay; or dismiss, at once. Only the owner.
+    @param sealer the account
+    @param is_sealer true names, false dismisses
     """
-    assert msg.sender == self.owner, "not the owner"
-    self.is_sealer[sealer] = is_sealer
-    log SealerChanged(sealer=sealer, is_sealer=is_sealer)
+    self._check_owner()
+    if not is_sealer or self._is_due("sealer", abi_encode(sealer)):
+        self.is_sealer[sealer] = is_sealer
+        log SealerChanged(sealer=sealer, is_sealer=is_sealer)
 
 
 @external
 def set_paused(paused: bool):
     """
-    @notice Stop and resume submissions; reading goes on. Only the owner.
+    @notice Stop and resume submissions, at once; reading goes on. Only the owner.
+    @param paused true stops
     """
-    assert msg.sender == self.owner, "not the owner"
-    self.paused = paused
+    self._check_owner()
+    if paused:
+        self._flags |= IS_PAUSED
+    else:
+        self._flags &= ~IS_PAUSED
     log PauseChanged(paused=paused)
+
+
+@external
+def cancel(change_id: bytes32):
+    """
+    @notice Withdraw an announced change. Only the owner.
+    @param change_id from the event ChangeAnnounced
+    """
+    self._check_owner()
+    assert self.due_at[change_id] != 0, "not announced"
+    self.due_at[change_id] = 0
+    log ChangeCancelled(change_id=change_id)
+    pending: address = self.pending_owner
+    if pending != empty(address) and change_id == self._change_id("owner", abi_encode(pending)):
+        self.pending_owner = empty(address)
+        log OwnershipOffered(owner=msg.sender, pending_owner=empty(address))
+
+
+@external
+@view
+def paused() -> bool:
+    """
+    @notice Whether submissions are stopped.
+    @return true while they are
+    """
+    return self._flags & IS_PAUSED != 0
+
+
+@external
+@view
+def is_set_up() -> bool:
+    """
+    @notice Whether the set-up is over: a checkpoint of any log has been taken, and changes wait for the delay.
+    @return true from the first checkpoint on
+    """
+    return self._flags & IS_SET_UP != 0
+
+
+@internal
+@view
+def _check_owner():
+    assert msg.sender == self.owner, "not the owner"
+
+
+@internal
+@pure
+def _change_id(kind: String[16], data: Bytes[128]) -> bytes32:
+    return keccak256(abi_encode(kind, data))
+
+
+@internal
+def _is_due(kind: String[16], data: Bytes[128]) -> bool:
+    # true: carry it out now; false: it is announced now. A call too early or too late is refused.
+    if delay == 0 or self._flags & IS_SET_UP == 0:
+        return True
+    change_id: bytes32 = self._change_id(kind, data)
+    due_at: uint256 = self.due_at[change_id]
+    if due_at == 0 or block.timestamp > due_at + GRACE:
+        self._announce(kind, data)
+        return False
+    self._execute(change_id)
+    return True
+
+
+@internal
+def _announce(kind: String[16], data: Bytes[128]):
+    change_id: bytes32 = self._change_id(kind, data)
+    due_at: uint256 = block.timestamp + delay
+    self.due_at[change_id] = due_at
+    log ChangeAnnounced(change_id=change_id, kind=kind, data=data, due_at=due_at)
+
+
+@internal
+def _execute(change_id: bytes32):
+    due_at: uint256 = self.due_at[change_id]
+    assert due_at != 0, "not announced"
+    assert block.timestamp >= due_at, "delay not over"
+    assert block.timestamp <= due_at + GRACE, "announced too long ago"
+    self.due_at[change_id] = 0
+    log ChangeExecuted(change_id=change_id)

@@ -12,7 +12,9 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -29,6 +31,9 @@ from chain.devnode.blockchain import Blockchain  # noqa: E402
 from verifier.formats.merkle import leaf_hash, node_hash  # noqa: E402
 
 CHAIN_ID = 992011
+START = 1_800_000_000
+WEEK = 7 * 86_400
+BLS, ECDSA = 0, 1
 WITNESSES = 5
 # the steps whose cost is told: a log that grows by 100 entries at these sizes
 SIZES = (1_000, 1_000_000, 1_000_000_000)
@@ -79,14 +84,16 @@ def _range_root(begin: int, end: int) -> bytes:
 class Registry:
     """The committed contract on a fresh chain."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, delay: int = 0, mode: int = BLS) -> None:
         artefact = json.loads((ROOT / "contracts" / "build" / "AnchorRegistry.json").read_text())
         self._accounts = [Account.from_key(hashlib.sha256(name).digest()) for name in (b"owner", b"sealer")]
         addresses = [bytes.fromhex(account.address[2:]) for account in self._accounts]
-        self._chain = Blockchain(":memory:", lambda: 1_800_000_000, funded=dict.fromkeys(addresses, 10**24))
+        self.now = START
+        self._chain = Blockchain(":memory:", lambda: self.now, funded=dict.fromkeys(addresses, 10**24))
         self._nonces = [0, 0]
         self.address = b""
-        code = bytes.fromhex(artefact["bytecode"][2:]) + encode(["address"], [self._accounts[1].address])
+        values = encode(["address", "uint256", "uint256"], [self._accounts[1].address, delay, mode])
+        code = bytes.fromhex(artefact["bytecode"][2:]) + values
         self.runtime_bytes = len(artefact["bytecode_runtime"]) // 2 - 1
         self.deploy_gas = self._send(0, code)
         self.address = keccak(rlp_encode([addresses[0], 0]))[12:]
@@ -141,11 +148,39 @@ def measure() -> list[tuple[str, int]]:
         registry.owner("register_witness(bytes,bytes)", _g1(Bls.SkToPk(key)), _g2(Bls.PopProve(key)))
         for key in secrets
     ]
-    rows.append(("register a witness (proof of possession checked)", max(registered)))
+    rows.append(("register a BLS witness (proof of possession checked)", max(registered)))
     rows.append(("set threshold", registry.owner("set_threshold(uint256)", 3)))
-    rows += [(f"submit at {size:,} entries, 5 witnesses", _grow(registry, size, secrets)) for size in SIZES]
+    rows += [
+        (f"submit at {size:,} entries, 5 witnesses, BLS", _grow(registry, size, secrets)) for size in SIZES
+    ]
+    rows += _measure_ecdsa()
+    rows += _measure_delay()
     rows.append(("pause", registry.owner("set_paused(bool)", True)))
     rows.append(("name a sealer", registry.owner("set_sealer(address,bool)", "0x" + "01" * 20, True)))
+    return rows
+
+
+def _measure_ecdsa() -> list[tuple[str, int]]:
+    registry = Registry(mode=ECDSA)
+    accounts = [
+        Account.from_key(hashlib.sha256(b"account %d" % number).digest()) for number in range(WITNESSES)
+    ]
+    registered = [registry.owner("register_account(address)", account.address) for account in accounts]
+    registry.owner("set_threshold(uint256)", 3)
+    rows = [("register an ECDSA witness", max(registered))]
+    rows += [
+        (f"submit at {size:,} entries, 5 witnesses, ECDSA", _grow(registry, size, accounts)) for size in SIZES
+    ]
+    return rows
+
+
+def _measure_delay() -> list[tuple[str, int]]:
+    registry = Registry(delay=WEEK)
+    registry.sealer(SUBMIT, origin_id(b"first"), 5, compute_root(5), [], 0, b"")
+    change = ("set_sealer(address,bool)", "0x" + "01" * 20, True)
+    rows = [("announce a change (naming a sealer)", registry.owner(*change))]
+    registry.now += WEEK + 60
+    rows.append(("carry it out after the delay", registry.owner(*change)))
     return rows
 
 
@@ -154,16 +189,22 @@ def origin_id(name: bytes) -> bytes:
     return hashlib.sha256(name).digest()
 
 
-def _grow(registry: Registry, size: int, secrets: tuple[int, ...] | list[int]) -> int:
-    origin = origin_id(f"{size} {len(secrets)}".encode())
+def _grow(registry: Registry, size: int, signers: Sequence[Any]) -> int:
+    origin = origin_id(f"{size} {len(signers)}".encode())
     old, new = (size, compute_root(size)), (size + STEP, compute_root(size + STEP))
-    registry.sealer(SUBMIT, origin, *old, [], *_signed(registry, secrets, origin, old, (0, bytes(32))))
+    registry.sealer(SUBMIT, origin, *old, [], *_signed(registry, signers, origin, old, (0, bytes(32))))
     path = compute_consistency(size, size + STEP)
-    return registry.sealer(SUBMIT, origin, *new, path, *_signed(registry, secrets, origin, new, old))
+    return registry.sealer(SUBMIT, origin, *new, path, *_signed(registry, signers, origin, new, old))
 
 
-def _signed(registry, secrets, origin, new, old) -> tuple[int, bytes]:  # type: ignore[no-untyped-def]
-    if not secrets:
+Checkpoint = tuple[int, bytes]
+
+
+def _signed(
+    registry: Registry, signers: Sequence[Any], origin: bytes, new: Checkpoint, old: Checkpoint
+) -> tuple[int, bytes]:
+    # signers are BLS secrets, or accounts
+    if not signers:
         return 0, b""
     numbers = [CHAIN_ID, int.from_bytes(registry.address, "big")]
     message = hashlib.sha256(
@@ -175,7 +216,10 @@ def _signed(registry, secrets, origin, new, old) -> tuple[int, bytes]:  # type: 
         + old[0].to_bytes(32, "big")
         + old[1]
     ).digest()
-    return (1 << len(secrets)) - 1, _g2(Bls.Aggregate([Bls.Sign(key, message) for key in secrets]))
+    bitmap = (1 << len(signers)) - 1
+    if isinstance(signers[0], int):
+        return bitmap, _g2(Bls.Aggregate([Bls.Sign(key, message) for key in signers]))
+    return bitmap, b"".join(bytes(account.unsafe_sign_hash(message).signature) for account in signers)
 
 
 def _g1(key: bytes) -> bytes:

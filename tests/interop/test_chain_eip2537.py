@@ -1,19 +1,22 @@
-"""The EIP-2537 vectors on the embedded chain: the native engine and py_ecc, the same answers, gas and
-refusals.
+"""The EIP-2537 vectors on three engines: the embedded chain with the native library and with py_ecc, and anvil. The
+same answers and refusals.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from chain.devnode.blockchain import Blockchain, Call, RpcError
 from chain.devnode.precompiles import find_library
+from tests.support.anchor_registry import EmbeddedNode, Node, NodeError, hexed
+from tests.support.anvil_node import AnvilNode, find_anvil
 
 VECTORS = Path(__file__).resolve().parents[3] / "shared" / "vectors" / "eip2537"
-pytestmark = pytest.mark.skipif(
+pytestmark = pytest.mark.xdist_group("anvil")
+needs_vectors = pytest.mark.skipif(
     not VECTORS.is_dir(), reason="foreign vectors absent: ../shared/vectors/eip2537 beside the project"
 )
 ADDRESSES = {
@@ -31,38 +34,51 @@ def read(name: str) -> list[dict]:
     return json.loads(path.read_text()) if path.is_file() else []
 
 
-@pytest.fixture(scope="module", params=["native", "py_ecc"])
-def engine(request):
+@pytest.fixture(scope="module", params=["native", "py_ecc", "anvil"])
+def engine(request, tmp_path_factory) -> Iterator[tuple[str, Node]]:
     if request.param == "native" and find_library() is None:
         pytest.skip("py_arkworks_bls12381 is not installed")
-    blockchain = Blockchain(":memory:", lambda: 1_800_000_000, fast=request.param == "native")
-    yield request.param, blockchain
-    blockchain.close()
+    if request.param == "anvil":
+        node: Node = AnvilNode(find_anvil(), tmp_path_factory.mktemp("anvil"))
+    else:
+        node = EmbeddedNode(fast=request.param == "native")
+    yield request.param, node
+    node.close()
 
 
-def run(blockchain: Blockchain, address: int, data: bytes) -> bytes:
-    call = Call(b"\x01" * 20, address.to_bytes(20, "big"), 0, data, 30_000_000)
-    return blockchain.call(blockchain.head(), call)
+def run(node: Node, address: int, data: bytes) -> bytes:
+    call = {"to": hexed(address.to_bytes(20, "big")), "data": hexed(data), "gas": hex(29_000_000)}
+    return bytes.fromhex(node.request("eth_call", call, "latest")[2:])
 
 
+@needs_vectors
 @pytest.mark.parametrize("name", ADDRESSES)
 def test_vectors_that_must_pass(engine, name: str) -> None:
-    kind, blockchain = engine
+    kind, node = engine
     address, file = ADDRESSES[name]
     vectors = [bytes.fromhex(item["Input"]) for item in read(file)]
     expected = [bytes.fromhex(item["Expected"]) for item in read(file)]
     assert vectors
     for data, answer in zip(vectors, expected, strict=True):
         if kind == "native" or name != "pairing_check" or len(data) <= REFERENCE_LIMIT:
-            assert run(blockchain, address, data) == answer
+            assert run(node, address, data) == answer
 
 
+@needs_vectors
 @pytest.mark.parametrize("name", ADDRESSES)
 def test_vectors_that_must_fail(engine, name: str) -> None:
-    _, blockchain = engine
+    _, node = engine
     address, file = ADDRESSES[name]
     vectors = read(f"fail-{file}")
     assert vectors
     for item in vectors:
-        with pytest.raises(RpcError):
-            run(blockchain, address, bytes.fromhex(item["Input"]))
+        with pytest.raises(NodeError):
+            run(node, address, bytes.fromhex(item["Input"]))
+
+
+def test_the_question_that_finds_out_whether_a_chain_has_eip_2537(engine) -> None:
+    """What docs/how-to/run-on-besu.md tells to ask: one pair of points at infinity, whose pairing is 1."""
+    _, node = engine
+    assert run(node, 0x0F, bytes(384)) == (1).to_bytes(32, "big")
+    with pytest.raises(NodeError):
+        run(node, 0x0F, bytes(383))
