@@ -205,6 +205,17 @@ class Phone:
         if self.is_registered:
             return
         self._open_account()
+        try:
+            self._register(card, passwords, mail, timeout)
+        except DoorRefused as error:
+            if error.status == 401:
+                # This account is not ours to the door (it gave us somebody else's, or forgot it): the next call asks
+                # for one anew.
+                self._state.update(account=None, registration=None)
+                self._home.save()
+            raise
+
+    def _register(self, card: Card, passwords: CardPasswords, mail: str | None, timeout: float) -> None:
         registration = self._state["registration"]
         if registration is None:
             statement = self._statement("register", NO_REQUEST)

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from mobile_api.door_client import DoorClient, ProofKey
-from mobile_api.errors import CityRefused, DoorDistrusted, NoAnswerYet, StateError
+from mobile_api.errors import CityRefused, DoorDistrusted, NoAnswerYet, PhoneError, StateError
 from mobile_api.messages import (
     CityAnswer,
     ConfirmMail,
@@ -144,13 +144,19 @@ class Correspondence:
             self._home.save()
             raise NoAnswerYet("no-answer-yet", "the city has not answered yet")
         wait = max(0, min(POLL_SECONDS, int(left)))
-        reply = self._door.call(
-            "GET",
-            f"/v1/accounts/{self._account()}/answers",
-            query=f"after={self._home.state['cursor']}&wait={wait}",
-            proof=self._proof,
-            timeout=wait + 15,
-        )
+        try:
+            reply = self._door.call(
+                "GET",
+                f"/v1/accounts/{self._account()}/answers",
+                query=f"after={self._home.state['cursor']}&wait={wait}",
+                proof=self._proof,
+                timeout=wait + 15,
+            )
+        except PhoneError:
+            # A cursor that a hostile door drove out of every range must not outlive that door.
+            self._home.state["cursor"] = 0
+            self._home.save()
+            raise
         items = read_members(reply.body, "answers")["answers"]
         if not isinstance(items, list):
             raise DoorDistrusted("bad-door-answer", "the door gave no list")

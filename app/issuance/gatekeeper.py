@@ -60,5 +60,6 @@ def check_subject(data: bytes, expected: bytes) -> None:
     Raises GateError("other-person").
     """
     subject = parse_canonical_json(data)["subject"]
-    if not hmac.compare_digest(subject_digest(subject["name"], subject["birthdate"]), expected):
+    said = subject_digest(subject["name"], subject["birthdate"], subject["address_jan1"])
+    if not hmac.compare_digest(said, expected):
         raise GateError("other-person", "the certificate is about somebody else than the request")

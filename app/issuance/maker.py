@@ -95,7 +95,8 @@ class Maker:
             settings.authority,
             validity_days=settings.validity_days,
         )
-        subject = subject_digest(data["subject"]["name"], data["subject"]["birthdate"])
+        person = data["subject"]
+        subject = subject_digest(person["name"], person["birthdate"], person["address_jan1"])
         if not hmac.compare_digest(subject, released.subject_digest):
             raise GateError("other-person", "the record is about somebody else than the request")
         data_bytes = canonical_json(data)

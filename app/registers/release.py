@@ -8,7 +8,7 @@ person's data never reaches the worker, and the answer reads like many others.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from app.claims.decision import INCOME_CERTIFICATE, decide_income_certificate, decide_resident_record
@@ -64,7 +64,10 @@ class RecordRelease:
             raise _refusal(no)
         if record is None:
             raise _refusal(COUNTER)
-        digest = subject_digest(resident.name, resident.birthdate.isoformat())
+        address = resident.address_on(date(fiscal_year, 1, 1))
+        digest = subject_digest(
+            resident.name, resident.birthdate.isoformat(), "" if address is None else address.text
+        )
         return Released(taxpayer_json(resident, record), digest)
 
     def changes_since(self, number: int) -> list[tuple[int, str, str]]:

@@ -201,7 +201,9 @@ def test_the_record_is_the_card_holders(rooms: CityRooms) -> None:
         request = open_request(rooms.gate, device.request_body(), f"request-{number:014d}")
         released = rooms.gate.record(request_id=request)
         assert released.record["person"]["name"] == person.name
-        assert released.subject_digest == subject_digest(person.name, person.birthdate.isoformat())
+        assert released.subject_digest == subject_digest(
+            person.name, person.birthdate.isoformat(), released.record["person"]["address_jan1"]
+        )
         assert rooms.gate.recheck(request_id=request) == released.subject_digest
     assert rooms.gate_rows("SELECT what, count(*) FROM access_log GROUP BY what ORDER BY what") == [
         ("record", 6),

@@ -254,13 +254,18 @@ def test_a_frozen_phone_does_nothing_else(rooms: CityRooms) -> None:
 # ---- whom it is about ---------------------------------------------------------------------------------------------------
 
 
-def data_of(person: Resident) -> bytes:
-    return canonical_json({"subject": {"birthdate": person.birthdate.isoformat(), "name": person.name}})
+ADDRESS = "見本県見本市中央区本町一丁目２番３号"
+
+
+def data_of(person: Resident, address: str = ADDRESS) -> bytes:
+    subject = {"address_jan1": address, "birthdate": person.birthdate.isoformat(), "name": person.name}
+    return canonical_json({"subject": subject})
 
 
 def test_the_last_look_knows_whom_the_request_is_about(rooms: CityRooms) -> None:
     mine, other = rooms.people[:2]
-    expected = subject_digest(mine.name, mine.birthdate.isoformat())
+    expected = subject_digest(mine.name, mine.birthdate.isoformat(), ADDRESS)
     check_subject(data_of(mine), expected)
-    with pytest.raises(GateError, match="other-person"):
-        check_subject(data_of(other), expected)
+    for data in (data_of(other), data_of(mine, "見本県見本市中央区本町二丁目３番４号")):
+        with pytest.raises(GateError, match="other-person"):
+            check_subject(data, expected)

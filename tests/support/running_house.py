@@ -50,7 +50,7 @@ from mobile_api.client import CardSignature, Phone
 from tests.support.hostile_door import HostileDoor
 from verifier import door as desk_door
 from verifier.formats.bundle import parse_bundle
-from verifier.formats.encoding import canonical_json, parse_canonical_json
+from verifier.formats.encoding import canonical_json, parse_canonical_json, parse_json
 from verifier.formats.jose import agreement, es256_signer, thumbprint
 from verifier.formats.package import open_package
 from verifier.formats.submission_request import (
@@ -228,6 +228,7 @@ class RunningHouse:
     watchman: subprocess.Popen[str]
     start_seconds: float
     users: int = 0
+    witnessed: list[WitnessedCard] = field(default_factory=list)
     _people: list[Resident] = field(default_factory=list)
     _taken: int = 0
     _keys: Iterator[rsa.RSAPrivateKey] | None = None
@@ -323,7 +324,9 @@ class RunningHouse:
             PASSWORDS.authentication,
             now=now(),
         )
-        return WitnessedCard(CardReader(path))
+        card = WitnessedCard(CardReader(path))
+        self.witnessed.append(card)
+        return card
 
     def phone(self, name: str = "", **options: Any) -> Phone:
         """A new phone, or the one of that name again."""
@@ -357,6 +360,11 @@ class RunningHouse:
             run_add(Namespace(home=self.home.root, name=desk.name, corporate_number=None, keys=keys, out=out))
         return out.read_text("ascii")
 
+    def audit(self) -> list[dict[str, Any]]:
+        """The signer's audit, line by line."""
+        lines = (self.home.signer / "signer-audit.jsonl").read_bytes().splitlines()
+        return [dict(parse_json(line)) for line in lines]
+
     # ---- crashes ------------------------------------------------------------------------------------------------------
 
     def kill(self, name: str) -> None:
@@ -365,7 +373,12 @@ class RunningHouse:
 
     def restart(self, name: str) -> None:
         """Start it again and wait until it answers."""
+        ready = "issuance worker ready"
+        said = self.log_text(name).count(ready)
         self.house.restart(name)
+        if name == "worker":
+            # Its readiness is a line in its log, and its predecessor has written one already.
+            wait_for(lambda: self.log_text(name).count(ready) > said, 60, "the worker", pause=0.05)
 
     def make_whole(self) -> None:
         """Whatever a test left dead lives again."""
@@ -375,10 +388,14 @@ class RunningHouse:
                     self.house.processes.kill(name)
                 self.restart(name)
 
-    def log_tail(self, name: str, lines: int = 20) -> str:
-        """The end of a process's log, for messages of failing tests."""
+    def log_text(self, name: str) -> str:
+        """What a process has written."""
         path = self.home.logs / f"{name}.log"
-        return "\n".join(path.read_text("utf-8", "replace").splitlines()[-lines:]) if path.exists() else ""
+        return path.read_text("utf-8", "replace") if path.exists() else ""
+
+    def log_tail(self, name: str, lines: int = 20) -> str:
+        """The end of it, for messages of failing tests."""
+        return "\n".join(self.log_text(name).splitlines()[-lines:])
 
 
 ORDER = ("chain", "trust-services", "jpki", "mail", "door", "signer", "gate", "log", "staff", "worker")
