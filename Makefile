@@ -20,7 +20,7 @@ up: $(VENV)/.runtime ## start the whole house on this machine, print its address
 
 test: $(VENV)/.test system ## everything: style, types, all tests
 	@$(MAKE) --no-print-directory check
-	@PATH="$$PATH:/usr/sbin:/sbin:$$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -1)" $(BIN)/python -m pytest -q -n 2 --dist loadgroup --durations=25
+	@PATH="$$PATH:/usr/sbin:/sbin:$$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -1)" $(BIN)/python -m pytest -q -n 2 --durations=25
 
 check: $(VENV)/.test ## style and types only
 	@$(BIN)/ruff check .

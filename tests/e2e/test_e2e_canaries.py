@@ -43,8 +43,6 @@ from tests.support.running_house import (
     wait_for,
 )
 
-pytestmark = pytest.mark.xdist_group("house")
-
 FAMILY_NAME = "鸚鵡沢"
 MAIL = "canary.yellow@kotori.example"
 COMPANY = "株式会社金糸雀鳥籠製作所"

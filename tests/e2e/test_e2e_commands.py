@@ -19,7 +19,7 @@ from app.house.home import Home
 from app.house.house import House, HouseSettings
 from app.house.setup import PUBLIC_URL
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("house")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

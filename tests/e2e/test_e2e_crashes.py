@@ -37,7 +37,7 @@ from tests.support.running_house import (
 )
 from verifier.formats.tiles import entries_path, list_tiles, parse_entries
 
-pytestmark = [pytest.mark.xdist_group("house"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 VICTIMS = ("door", "worker", "gate", "signer", "log", "chain", "trust-services", "jpki", "staff")
 PHONES = 6

@@ -62,8 +62,6 @@ from verifier.formats.jose import Jws, es256_signer, thumbprint
 from verifier.formats.names import BUNDLE_TYPE
 from verifier.formats.package import pack
 
-pytestmark = pytest.mark.xdist_group("house")
-
 
 @pytest.fixture(scope="session")
 def house() -> Iterator[RunningHouse]:

@@ -73,8 +73,6 @@ from verifier.trust import (
 )
 from verifier.verify import examine
 
-pytestmark = pytest.mark.xdist_group("house")
-
 
 @pytest.fixture(scope="session")
 def house() -> Iterator[RunningHouse]:

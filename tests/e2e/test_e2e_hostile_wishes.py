@@ -70,8 +70,6 @@ from verifier.formats.encoding import (
 )
 from verifier.formats.jose import thumbprint
 
-pytestmark = pytest.mark.xdist_group("house")
-
 
 @pytest.fixture(scope="session")
 def house() -> Iterator[RunningHouse]:

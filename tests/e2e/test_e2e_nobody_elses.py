@@ -50,7 +50,7 @@ from verifier.formats.jose import agreement, parse_jwk, parse_jws, thumbprint
 from verifier.formats.names import CREDENTIAL_TYP
 from verifier.formats.package import open_package
 
-pytestmark = [pytest.mark.xdist_group("house"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 PHONES = 25
 REQUESTS = 4

@@ -63,11 +63,14 @@ def change_id(kind: str, data: bytes) -> bytes:
 
 
 def begun(new_world) -> World:
-    """A registry with a delay of a week, one witness of each kind from the set-up, and its first checkpoint."""
+    """A registry with a delay of a week, two witnesses of each kind from the set-up, and its first checkpoint: with two,
+    one can be suspended whatever the threshold of a test that ran before."""
     registry = new_world(delay=DELAY)
     assert not registry.call("is_set_up")
-    registry.send("owner", "register_witness", public_key(SECRETS[0]), possession(SECRETS[0]))
-    registry.send("owner", "register_account", bytes.fromhex(SIGNERS[4].address[2:]))
+    for secret in (SECRETS[0], SECRETS[2]):
+        registry.send("owner", "register_witness", public_key(secret), possession(secret))
+    for signer in SIGNERS[3:]:
+        registry.send("owner", "register_account", bytes.fromhex(signer.address[2:]))
     registry.send("sealer", "submit", ORIGIN_ID, 5, root(5), [], 0, b"")
     assert registry.call("is_set_up")
     return registry
@@ -154,12 +157,12 @@ def test_an_announcement_does_not_lie_in_wait_for_ever(registry: World) -> None:
 
 
 def test_conditions_hold_when_a_change_is_carried_out_too(registry: World) -> None:
-    """Threshold one is announced while there is a witness, and is impossible when it has been suspended."""
-    registry.send("owner", "set_threshold", 1)
+    """Threshold two is announced while there are two witnesses, and is impossible when one has been suspended."""
+    registry.send("owner", "set_threshold", 2)
     registry.send("owner", "set_witness_active", 0, False)
     registry.advance(DELAY)
     registry.send("owner", "set_witness_active", 0, False)
-    registry.refuses("fewer witnesses than the threshold", "owner", "set_threshold", 1)
+    registry.refuses("fewer witnesses than the threshold", "owner", "set_threshold", 2)
 
 
 def test_what_takes_power_away_acts_at_once(registry: World) -> None:

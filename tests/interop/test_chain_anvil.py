@@ -53,8 +53,6 @@ from tests.support.anvil_node import AnvilNode, find_anvil
 from verifier.formats.chain_anchor import verify_anchor_receipt
 from verifier.formats.signed_note import build_vkey
 
-pytestmark = pytest.mark.xdist_group("anvil")
-
 # the fixtures of the files whose tests run here too; they ask for `new_world`, which is this file's own
 world, shared_world = test_contracts_registry.world, test_contracts_registry.shared_world
 witnessed, signed = test_contracts_witnesses.witnessed, test_contracts_ecdsa.signed

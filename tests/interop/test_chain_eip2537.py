@@ -15,7 +15,6 @@ from tests.support.anchor_registry import EmbeddedNode, Node, NodeError, hexed
 from tests.support.anvil_node import AnvilNode, find_anvil
 
 VECTORS = Path(__file__).resolve().parents[3] / "shared" / "vectors" / "eip2537"
-pytestmark = pytest.mark.xdist_group("anvil")
 needs_vectors = pytest.mark.skipif(
     not VECTORS.is_dir(), reason="foreign vectors absent: ../shared/vectors/eip2537 beside the project"
 )

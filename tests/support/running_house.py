@@ -5,7 +5,7 @@
         yield from shared_house()
 
 Everybody reaches the street door through `house.door` (`hostile_door.HostileDoor`), which is honest unless a test says
-otherwise. Tests that use it carry `pytest.mark.xdist_group("house")`, so that one worker runs them all. Nothing is left
+otherwise. Tests that use it lie in tests/e2e, which one worker runs (tests/conftest.py). Nothing is left
 running: the last user stops the house, and a watchman process ends it if this process is killed.
 """
 
