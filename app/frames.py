@@ -19,6 +19,7 @@ from typing import Any, Final
 import orjson
 
 from app.errors import UnavailableError
+from verifier.fault import ToldByPlace
 
 MAX_FRAME_BYTES: Final = 1 << 20
 TIMEOUT_SECONDS: Final = 30.0
@@ -121,7 +122,7 @@ class FrameClient:
             self._connection = None
 
 
-class FrameServer(socketserver.ThreadingUnixStreamServer):
+class FrameServer(ToldByPlace, socketserver.ThreadingUnixStreamServer):
     """Answers frames at `path` (mode 0600) with `handle(message) -> answer`; exceptions become `internal`."""
 
     daemon_threads = True

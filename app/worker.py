@@ -31,6 +31,7 @@ from app.storage import inbox as inbox_store
 from app.storage import nonces as nonce_store
 from app.storage import requests as request_store
 from app.storage.inbox import Envelope
+from verifier.fault import describe_fault
 from verifier.formats.encoding import base64url_encode
 
 log = logging.getLogger("akashi.worker")
@@ -118,8 +119,9 @@ class Worker:
                     outage = error.code
                     log.warning("%s: waits, %s", name, error)
                 self._stop.wait(PAUSE_AFTER_OUTAGE)
-            except Exception:
-                log.exception("%s: unexpected", name)
+            except Exception as error:
+                # A defect of ours must not end the loop; its text may quote a resident's data.
+                log.error("%s: unexpected %s", name, describe_fault(error))
                 self._stop.wait(PAUSE_AFTER_OUTAGE)
 
     def _read_inbox(self) -> None:
@@ -161,10 +163,10 @@ class Worker:
             self._rooms.intake.handle(envelope)
         except CityError:
             raise
-        except Exception:
+        except Exception as error:
             # A defect of ours, met by one message, must not hold up everybody else's for ever.
             self._defects[envelope.message_id] += 1
-            log.exception("intake: unexpected")
+            log.error("intake: unexpected %s", describe_fault(error))
             if self._defects[envelope.message_id] >= MAX_DEFECTS:
                 self._rooms.intake.give_up(envelope)
 

@@ -49,6 +49,7 @@ from app.staff.feed import StaffFeed
 from app.storage.engine import open_store, upgrade_store
 from app.worker import Rooms, Worker
 from app.zones import Guard, Zone
+from verifier.fault import log_to_stderr
 from verifier.formats.jose import parse_jwk, thumbprint
 from verifier.formats.page_qr import page_key_id
 from verifier.trust import TrustList
@@ -219,7 +220,7 @@ def _certificate(path: Path) -> bytes:
 
 def main() -> int:
     """0 stopped, 2 must not start."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    log_to_stderr("worker")
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:

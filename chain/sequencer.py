@@ -19,6 +19,7 @@ from chain.errors import ChainError, LogRefused, LogUnavailable, PoolFull
 from chain.log import MAX_BATCH, Log
 from chain.tree import ENTRY_BYTES
 from verifier.errors import FormatError
+from verifier.fault import describe_fault
 from verifier.formats.tlog_proof import TlogProof
 
 MAX_ENTRIES_A_BEAT: Final = 16_384
@@ -123,7 +124,7 @@ class Sequencer:
             except (
                 Exception
             ) as error:  # a fault in one beat must not end the log's heart: the next one tries again
-                print(f"log: beat: {type(error).__name__}: {error}", file=sys.stderr)
+                print(f"log: beat: {describe_fault(error)}", file=sys.stderr)
                 self._trouble = LogUnavailable("internal", type(error).__name__)
             count = max(count + 1, int((time.monotonic() - start) / self._beat) + 1)
             stop.wait(max(0.0, start + count * self._beat - time.monotonic()))

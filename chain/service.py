@@ -47,6 +47,7 @@ from chain.sequencer import Sequencer
 from chain.settings import Settings, read_settings
 from chain.timestamps import HttpTimestampSource, Stamper
 from verifier.errors import FormatError, SourceError
+from verifier.fault import ToldByPlace, describe_fault, quiet_uncaught
 from verifier.formats.encoding import hex_decode, parse_json
 from verifier.formats.signed_note import VerifierKey, build_vkey
 from verifier.formats.tlog_proof import format_tlog_proof
@@ -149,10 +150,7 @@ class LogService:
             except (
                 Exception
             ) as error:  # a fault in one round must not end the thread: the next round tries again
-                print(
-                    f"log: {threading.current_thread().name}: {type(error).__name__}: {error}",
-                    file=sys.stderr,
-                )
+                print(f"log: {threading.current_thread().name}: {describe_fault(error)}", file=sys.stderr)
             self._stop.wait(seconds)
 
     def _fetch_public(self, path: str) -> bytes:
@@ -184,7 +182,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
         self.detail = detail
 
 
-class Door(socketserver.ThreadingMixIn, socketserver.TCPServer):
+class Door(ToldByPlace, socketserver.ThreadingMixIn, socketserver.TCPServer):
     """HTTP door on loopback or a Unix socket."""
 
     daemon_threads = True
@@ -330,6 +328,7 @@ def unix_time() -> int:
 
 def main() -> int:
     """Run until SIGTERM or SIGINT; 2 for unusable settings, 3 when the log refuses to start."""
+    quiet_uncaught("log")
     try:
         settings = read_settings(os.environ)
         client = SignerClient(settings.signer, settings.signer_token, settings.signer_key_id)

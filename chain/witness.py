@@ -39,6 +39,7 @@ from chain.witness_protocol import (
 from chain.witness_rules import Witness, WitnessRefusal
 from chain.witness_settings import WitnessSettings, add_arguments, read_settings
 from chain.witness_store import WitnessStore
+from verifier.fault import describe_fault, quiet_uncaught
 from verifier.formats.encoding import base64_encode
 from verifier.formats.signed_note import SignatureLine, format_vkey
 
@@ -155,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
         except (ConnectionError, TimeoutError):
             self.close_connection = True
         except Exception as error:  # the witness outlives a fault of its own and tells nobody the details
-            print(f"witness: {type(error).__name__}: {error}", file=sys.stderr)
+            print(f"witness: {describe_fault(error)}", file=sys.stderr)
             self._refuse(WitnessRefusal(500, "internal", "the witness has a fault"))
         finally:
             self.server.places.release()
@@ -233,6 +234,7 @@ def run(settings: WitnessSettings) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a witness; 2 for settings, keys or a memory that cannot be used."""
+    quiet_uncaught("witness")
     parser = argparse.ArgumentParser(prog="chain.witness", description="a witness of transparency logs")
     add_arguments(parser)
     try:

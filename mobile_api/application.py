@@ -31,6 +31,7 @@ from mobile_api.problems import register_problems
 from mobile_api.settings import Settings, check_settings
 from mobile_api.store.engine import migrate, open_store
 from mobile_api.store.sweep import sweep
+from verifier.fault import describe_fault
 
 
 def utc_now() -> datetime:
@@ -92,7 +93,7 @@ def start_sweeper(app: Flask) -> threading.Event:
                 sweep(door.store, door.settings, door.clock())
             except Exception as error:
                 # The store may be away for a while; the sweeper outlives that, as the door does.
-                log.error("sweep-failed %s", type(error).__name__)
+                log.error("sweep-failed %s", describe_fault(error))
             if stop.wait(door.settings.sweep_interval):
                 return
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mobile_api.logs import DoorServerLog
 from mobile_api.settings import Settings
 
 
@@ -28,6 +29,7 @@ def gunicorn_options(settings: Settings) -> dict[str, Any]:
         "max_requests": 0,
         "accesslog": None,
         "errorlog": "-",
+        "logger_class": DoorServerLog,
         "loglevel": "warning",
         "proc_name": "akashi-door",
         "forwarded_allow_ips": "",

@@ -9,10 +9,15 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-import sys
 import time
+from typing import Any
 
 from flask import Flask, Response, g, request
+from gunicorn.glogging import Logger
+
+from verifier import fault
+
+LINE = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
 def register_logs(app: Flask) -> None:
@@ -41,7 +46,15 @@ def log_to_stderr() -> None:
     """For a process of its own: lines of this house to standard error, nothing from libraries below
     warning.
     """
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    fault.log_to_stderr("street door", LINE, level=logging.WARNING)
     logging.getLogger("akashi").setLevel(logging.INFO)
+
+
+class DoorServerLog(Logger):
+    """The web server's own log with the same rule: type and place of a fault, no text of an exception."""
+
+    def setup(self, cfg: Any) -> None:
+        """Called by gunicorn, in every worker again."""
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(fault.FaultFormatter(LINE))

@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 
 from mobile_api.errors import Problem
 from verifier.errors import FormatError, LimitError
+from verifier.fault import describe_fault
 from verifier.formats.encoding import canonical_json
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -81,9 +82,5 @@ def register_problems(app: Flask) -> None:
     @app.errorhandler(Exception)
     def _unexpected(error: Exception) -> Response:
         # The type and the place, not the message: an exception's text may quote what was sent.
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        place = f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace else "?"
-        log.error("internal-error %s in %s", type(error).__name__, place)
+        log.error("internal-error %s", describe_fault(error))
         return problem_response(500, "internal-error", "")

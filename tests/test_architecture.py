@@ -349,6 +349,74 @@ def peek_faults(tree: Tree) -> list[str]:
     return faults
 
 
+# Who may speak of an exception: its text may quote a resident's data.
+FAULT_TELLER = "verifier.fault"
+LOG_METHODS = ("debug", "info", "warning", "error", "critical", "log")
+SERVERS = (
+    "TCPServer", "UDPServer", "UnixStreamServer", "ThreadingTCPServer", "ThreadingUnixStreamServer",
+    "HTTPServer", "ThreadingHTTPServer", "BaseWSGIServer", "ThreadedWSGIServer", "make_wsgi_server",
+)  # fmt: skip
+
+
+def _last_name(node: ast.AST) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def _tells_text(handler: ast.ExceptHandler) -> Iterator[tuple[int, str]]:
+    """Places where a handler of every exception turns the exception into text."""
+    if handler.name is None or _last_name(handler.type or ast.Constant(0)) not in (
+        "Exception",
+        "BaseException",
+    ):
+        return
+    for node in ast.walk(handler):
+        told: list[ast.AST] = []
+        if isinstance(node, ast.FormattedValue):
+            told = [node.value]
+        elif isinstance(node, ast.Call) and _last_name(node.func) in (*LOG_METHODS, "str", "repr", "print"):
+            told = list(node.args)
+        for value in told:
+            inside = value.value if isinstance(value, ast.Attribute) else value
+            if isinstance(inside, ast.Name) and inside.id == handler.name:
+                yield getattr(node, "lineno", handler.lineno), "tells an exception's text"
+
+
+def fault_text_faults(tree: Tree) -> list[str]:
+    """Ways around verifier/fault.py by which an exception's text or a traceback comes into a log."""
+    faults = []
+    for module in tree.values():
+        if module.name == FAULT_TELLER:
+            continue
+        faults += [
+            place(module, line, f"imports {name}")
+            for name, line in imports_of(module, tree)
+            if is_within(name, ("traceback",))
+        ]
+        for node in ast.walk(module.syntax):
+            if isinstance(node, ast.ExceptHandler):
+                faults += [place(module, line, what) for line, what in _tells_text(node)]
+            elif isinstance(node, ast.ClassDef):
+                bases = [_last_name(base) for base in node.bases]
+                own = any(
+                    isinstance(item, ast.FunctionDef) and item.name == "handle_error" for item in node.body
+                )
+                if set(bases) & set(SERVERS) and bases[0] != "ToldByPlace" and not own:
+                    faults.append(place(module, node.lineno, f"{node.name} prints tracebacks"))
+            elif isinstance(node, ast.Call):
+                name = _last_name(node.func)
+                owner = ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ""
+                if name == "exception" and node.args:
+                    faults.append(place(module, node.lineno, f"{owner}.exception"))
+                if name in ("basicConfig", "exc_info", "format_exc", "print_exc", *SERVERS):
+                    faults.append(place(module, node.lineno, name))
+                faults += [
+                    place(module, node.lineno, f"{keyword.arg}=")
+                    for keyword in node.keywords
+                    if keyword.arg in ("exc_info", "stack_info")
+                ]
+    return faults
+
+
 RULES: dict[str, tuple[Rule, dict[str, str]]] = {
     "arrows": (arrow_faults, {"chain/x.py": "from app import settings\n", "app/settings.py": ""}),
     "arrows-door": (
@@ -391,6 +459,28 @@ RULES: dict[str, tuple[Rule, dict[str, str]]] = {
         {"app/worker.py": "from cryptography.x import load_pem_private_key\nload_pem_private_key(b'')\n"},
     ),
     "peek": (peek_faults, {"app/x.py": "import jwt\njwt.decode('', options={'verify_signature': False})\n"}),
+    "fault-exception": (fault_text_faults, {"app/x.py": "log.exception('x')\n"}),
+    "fault-exc-info": (fault_text_faults, {"mobile_api/x.py": "log.error('x', exc_info=True)\n"}),
+    "fault-traceback": (fault_text_faults, {"chain/x.py": "import traceback\ntraceback.print_exc()\n"}),
+    "fault-format": (fault_text_faults, {"chain/x.py": "from traceback import format_exc\n"}),
+    "fault-own-set-up": (fault_text_faults, {"app/x.py": "import logging\nlogging.basicConfig(level=20)\n"}),
+    "fault-text": (
+        fault_text_faults,
+        {"chain/x.py": "try:\n    f()\nexcept Exception as error:\n    print(f'{type(error)} {error}')\n"},
+    ),
+    "fault-argument": (
+        fault_text_faults,
+        {"app/x.py": "try:\n    f()\nexcept Exception as error:\n    log.error('%s', error)\n"},
+    ),
+    "fault-members": (
+        fault_text_faults,
+        {"app/x.py": "try:\n    f()\nexcept Exception as error:\n    log.error('%s', error.args)\n"},
+    ),
+    "fault-server": (
+        fault_text_faults,
+        {"app/x.py": "import socketserver\nclass S(socketserver.TCPServer): ...\n"},
+    ),
+    "fault-server-made": (fault_text_faults, {"app/x.py": "HTTPServer(('', 0), H)\n"}),
     "peek-name": (peek_faults, {"verifier/x.py": "def read_untrusted_title(data):\n    return data\n"}),
 }
 
@@ -420,13 +510,26 @@ def test_a_rule_does_not_cry_over_what_is_allowed(tmp_path: Path) -> None:
         "verifier/formats/x.py": "import os\nfrom datetime import datetime\ndef f(random=os.urandom): ...\n",
         "verifier/y.py": "def peek_v(t):\n    jwt.decode(t, options={'verify_signature': False})\n",
         "mobile_api/messages.py": "",
+        "chain/witness.py": (
+            "class S(ToldByPlace, TCPServer): ...\n"
+            "try:\n    f()\nexcept Exception as error:\n    log.error('%s', describe_fault(error))\n    raise\n"
+        ),
     }
     for path, text in allowed.items():
         file = tmp_path / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     planted = read_tree(tmp_path)
-    rules = (arrow_faults, web3_faults, formats_faults, cycle_faults, name_faults, length_faults, peek_faults)
+    rules = (
+        arrow_faults,
+        web3_faults,
+        formats_faults,
+        cycle_faults,
+        name_faults,
+        length_faults,
+        peek_faults,
+        fault_text_faults,
+    )
     assert [fault for rule in rules for fault in rule(planted)] == []
 
 
@@ -495,6 +598,21 @@ def test_a_worker_that_reaches_for_a_city_key_is_found(line: str, tmp_path: Path
     (tmp_path / "app" / "worker.py").write_text(line + "\n")
     (tmp_path / "app" / "sealing" / "signer.py").write_text(line + "\n")
     assert [fault.split(":")[0] for fault in city_key_faults(read_tree(tmp_path))] == ["app.worker"]
+
+
+# --- what nothing catches ---------------------------------------------------------------------------------
+
+
+def test_every_process_tells_uncaught_faults_by_place_only(tree: Tree) -> None:
+    quiet = {
+        module.name
+        for module in tree.values()
+        for node in ast.walk(module.syntax)
+        if isinstance(node, ast.Call) and _last_name(node.func) in ("log_to_stderr", "quiet_uncaught")
+    }
+    # The employer's tool catches everything in its main function.
+    entries = {process.module for process in PROCESSES if process.target != "verifier"} | {"chain.witness"}
+    assert entries - quiet == set()
 
 
 # --- importing is not doing -------------------------------------------------------------------------------

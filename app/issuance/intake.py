@@ -71,6 +71,7 @@ log = logging.getLogger("akashi.intake")
 NONCE_MAX_AGE = 25 * 3600
 """Seconds; the street door forgets a nonce after a day, the statement's own time bounds its use to an hour."""
 MAIL_ATTEMPTS = 5
+from verifier.fault import describe_fault
 HISTORY_LINES = 50
 
 SendMail = Callable[[str, str], None]
@@ -119,9 +120,9 @@ class Intake:
                 return
         except CityError:
             raise
-        except Exception:
+        except Exception as error:
             # A defect of ours that this message found: it must not stop those behind it. The phone still has it.
-            log.exception("message dropped: unexpected")
+            log.error("message dropped: unexpected %s", describe_fault(error))
             self._drop("unexpected")
         with self._store.begin() as connection:
             inbox_store.mark_handled(connection, envelope, at=at)

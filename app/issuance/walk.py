@@ -41,6 +41,7 @@ from app.storage.certificates import Reservation
 from app.storage.outbox import queue_answer, queue_item
 from app.storage.requests import Request
 from mobile_api.messages import PackageReady, Progress, Refused
+from verifier.fault import describe_fault
 from verifier.formats.encoding import parse_canonical_json
 from verifier.formats.jose import parse_jwk
 from verifier.formats.leaf import format_validity
@@ -266,9 +267,9 @@ class Walk:
         except CityError as error:
             log.error("request %s: %s", row.request_id, error.code)
             self._retry_or_fail(row, error)
-        except Exception:
+        except Exception as error:
             # A defect of ours: this row is tried again and at last given to a person; the others go on.
-            log.exception("request %s: unexpected", row.request_id)
+            log.error("request %s: unexpected %s", row.request_id, describe_fault(error))
             self._retry_or_fail(row, CityError("internal"))
         return False
 

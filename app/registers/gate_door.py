@@ -20,6 +20,7 @@ from app.registers.gate import RegisterGate, SealWish
 from app.zones import Guard, Zone
 from mobile_api.messages import CertificateRequest
 from verifier.errors import FormatError
+from verifier.fault import describe_fault
 from verifier.formats.encoding import base64_decode, hex_decode
 
 log = logging.getLogger("akashi.gate")
@@ -66,8 +67,9 @@ class GateDoor:
             return _no(error.code)
         except (KeyError, TypeError, ValueError, AttributeError):
             return _no("bad-message")
-        except Exception:
-            log.exception("gate operation failed")
+        except Exception as error:
+            # A defect of ours must not end the door; its text may quote a resident's record.
+            log.error("gate operation failed: %s", describe_fault(error))
             return _no("internal")
 
     def _register(self, m: Mapping[str, Any]) -> Answer:

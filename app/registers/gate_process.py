@@ -25,6 +25,7 @@ from app.registers.store import RegisterStore
 from app.settings import GateSettings, read_gate_settings
 from app.storage.engine import open_store
 from app.zones import Guard
+from verifier.fault import log_to_stderr
 
 log = logging.getLogger("akashi.gate")
 
@@ -51,7 +52,7 @@ def build_gate(settings: GateSettings) -> FrameServer:
 
 def main() -> int:
     """0 stopped, 2 must not start."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    log_to_stderr("register gate")
     try:
         server = build_gate(read_gate_settings(os.environ))
     except (CityError, OSError) as error:

@@ -27,6 +27,7 @@ from app.sealing.signer_service import SignerService
 from app.sealing.signer_settings import SignerSettings, load_signer_settings
 from app.sealing.signer_store import upgrade_signer_store
 from app.storage.engine import open_store
+from verifier.fault import log_to_stderr
 
 _log = logging.getLogger("akashi.signer")
 
@@ -48,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m app.sealing.signer")
     parser.add_argument("--settings", type=Path, required=True)
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    log_to_stderr("signer")
     profile = os.environ.get("AKASHI_PROFILE")
     try:
         settings = load_signer_settings(options.settings, profile=profile)

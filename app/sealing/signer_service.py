@@ -42,6 +42,7 @@ from app.sealing.signer_rules import (
 )
 from app.sealing.signer_settings import ConfiguredKey, SignerSettings
 from app.sealing.signer_store import advance_checkpoint, consume_authorisation, has_signed_checkpoint
+from verifier.fault import describe_fault
 from verifier.formats.encoding import base64_encode, base64url_encode
 from verifier.formats.jose import format_jwk
 
@@ -81,7 +82,8 @@ class SignerService:
             _log.error("store or audit unavailable: %s", type(error).__name__)
             answers = [_refusal(SignerError("signer-unavailable", "try again later"))] * count
         except Exception as error:
-            _log.exception("internal error: %s", type(error).__name__)
+            # A defect of ours must not end the door, and nothing is signed by it.
+            _log.error("internal error: %s", describe_fault(error))
             answers = [_refusal(SignerError("internal", "the signer's own fault"))] * count
         return {"v": VERSION, "items": answers}
 

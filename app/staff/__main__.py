@@ -14,16 +14,28 @@ from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 
 from app.staff.console import create_app
 from app.staff.errors import StaffError
 from app.staff.secret_files import read_token
 from app.staff.settings import StaffSettings, read_settings
 from app.staff.store import Store
+from verifier.fault import FaultFormatter, log_to_stderr
+
+LINE = "%(asctime)s %(name)s %(levelname)s %(message)s"
 
 HELP = """usage: python -m app.staff [--help]
 Starts the staff console. Settings are environment variables (docker/env shows all of them);
 `akashi staff` makes the logins and the token of the worker."""
+
+
+class _ServerLog(Logger):
+    def setup(self, cfg: Any) -> None:
+        # The web server's own log may not tell the text of an exception either.
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(FaultFormatter(LINE))
 
 
 class _Server(BaseApplication):
@@ -45,6 +57,7 @@ class _Server(BaseApplication):
             "limit_request_fields": 50,
             "limit_request_field_size": 4096,
             "loglevel": "warning",
+            "logger_class": _ServerLog,
         }
         for name, value in values.items():
             self.cfg.set(name, value)
@@ -58,9 +71,7 @@ def main(arguments: list[str]) -> int:
     if arguments:
         print(HELP)
         return 0 if arguments[0] in ("-h", "--help") else 2
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s"
-    )
+    log_to_stderr("staff", LINE)
     try:
         settings = read_settings(os.environ)
         token = read_token(settings.token_file)

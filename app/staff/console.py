@@ -24,6 +24,7 @@ from app.staff.sessions import Sessions
 from app.staff.settings import StaffSettings
 from app.staff.store import Store
 from app.staff.words import words_of
+from verifier.fault import describe_fault
 
 JST: Final = timezone(timedelta(hours=9))
 MAX_FORM_BYTES: Final = 16 << 10
@@ -103,11 +104,7 @@ def _answer_store_away(error: OperationalError) -> Response:
 
 def _answer_fault(error: Exception) -> Response:
     # The text of an exception may quote what was sent: only its type and place go to the log.
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace else "?"
-    current_app.logger.error("fault: %s at %s", type(error).__name__, place)
+    current_app.logger.error("fault: %s", describe_fault(error))
     return _answer(500, "Internal Server Error")
 
 

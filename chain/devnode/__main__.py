@@ -22,10 +22,12 @@ import time
 from pathlib import Path
 
 from chain.errors import ChainError, SettingsError
+from verifier.fault import quiet_uncaught
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node; 0 after SIGTERM, 2 for settings that cannot be used."""
+    quiet_uncaught("devnode")
     parser = argparse.ArgumentParser(
         prog="chain.devnode", description="模擬/MOCK: embedded Ethereum chain, demo only"
     )

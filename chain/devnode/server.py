@@ -15,13 +15,14 @@ import orjson
 
 from chain.devnode.blockchain import RpcError
 from chain.devnode.rpc import Methods
+from verifier.fault import ToldByPlace, describe_fault
 
 MAX_BODY: Final = 1 << 20
 MAX_BATCH: Final = 100
 LOOPBACK: Final = "127.0.0.1"
 
 
-class RpcServer(ThreadingHTTPServer):
+class RpcServer(ToldByPlace, ThreadingHTTPServer):
     """One server for one chain; `server_port` tells the port when 0 was asked for."""
 
     daemon_threads = True
@@ -71,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
         except RpcError as error:
             return _error(number, error)
         except Exception as error:  # the node must outlive a fault of the EVM library; the caller sees it
-            print(f"devnode: {request['method']}: {type(error).__name__}: {error}", file=sys.stderr)
+            print(f"devnode: {describe_fault(error)}", file=sys.stderr)
             return _error(number, RpcError(-32603, f"internal error: {type(error).__name__}"))
 
     def _answer(self, value: Any) -> None:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from flask import Flask, Response, abort, g, render_template, request
+from werkzeug.exceptions import HTTPException
 
+from verifier.fault import describe_fault
 from verifier.policy import Policy
 from verifier.portal.view import (
     certificate_rows,
@@ -111,6 +113,14 @@ def create_portal(settings: PortalSettings) -> Flask:
             rows=certificate_rows(report),
             json=format_report(report),
         )
+
+    @application.errorhandler(Exception)
+    def fault(error: Exception) -> HTTPException | tuple[str, int]:
+        if isinstance(error, HTTPException):
+            return error
+        # The text of an exception may quote the file that was checked.
+        application.logger.error("fault: %s", describe_fault(error))
+        return "internal error\n", 500
 
     @application.errorhandler(413)
     def too_large(_error: object) -> tuple[str, int]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 from flask import Flask
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler
-from werkzeug.serving import make_server as make_wsgi_server
+from werkzeug.serving import BaseWSGIServer, ThreadedWSGIServer, WSGIRequestHandler
+
+from verifier.fault import ToldByPlace
 
 LOOPBACK = "127.0.0.1"
 
@@ -17,6 +20,12 @@ class _QuietHandler(WSGIRequestHandler):
         return "akashi-verifier"
 
 
+class _QuietServer(ToldByPlace, ThreadedWSGIServer):
+    def log(self, type: str, message: str, *args: object) -> None:
+        """Only that something went wrong: the library's message is a traceback with the exception's text."""
+        print("portal: a request failed outside the application", file=sys.stderr, flush=True)
+
+
 def make_server(application: Flask, port: int) -> BaseWSGIServer:
     """A server that is bound and not yet serving; `port` 0 = any free one."""
-    return make_wsgi_server(LOOPBACK, port, application, threaded=True, request_handler=_QuietHandler)
+    return _QuietServer(LOOPBACK, port, application, _QuietHandler)

@@ -9,7 +9,6 @@ line.
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import signal
 import sys
@@ -24,6 +23,7 @@ from app.counterparts.jpki.server import JpkiServer, refuse_production
 from app.errors import CityError
 from app.registers.card_attributes import CardAttributes
 from verifier.errors import FormatError
+from verifier.fault import log_to_stderr
 from verifier.formats.encoding import parse_json
 
 DEFAULT_PORT = 8450
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _serve(authority: MockJpki, host: str, port: int) -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    log_to_stderr("mock JPKI")
     server = JpkiServer((host, port), authority, profile=os.environ.get("AKASHI_PROFILE"))
     # shutdown waits for serve_forever to end, so it must not run in the thread that serves.
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())

@@ -13,6 +13,7 @@ from typing import Final
 from app.counterparts.jpki.authority import MockJpki
 from app.counterparts.jpki.profiles import KINDS
 from app.errors import SettingsError
+from verifier.fault import ToldByPlace
 
 MAX_REQUEST_BYTES: Final = 8192
 log = logging.getLogger("akashi.mock-jpki")
@@ -24,7 +25,7 @@ def refuse_production(profile: str | None) -> None:
         raise SettingsError("mock-refused", "模擬/MOCK JPKI runs with AKASHI_PROFILE=demo only")
 
 
-class JpkiServer(ThreadingHTTPServer):
+class JpkiServer(ToldByPlace, ThreadingHTTPServer):
     """The running server; `authority` answers, `clock` says when."""
 
     daemon_threads = True

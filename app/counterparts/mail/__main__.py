@@ -5,6 +5,7 @@ server (模擬).
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from app.counterparts.mail.server import MockMailServer
 from app.errors import CityError
+from verifier.fault import log_to_stderr
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8025)
     options = parser.parse_args(arguments)
+    log_to_stderr("mock mail", level=logging.WARNING)
     done = threading.Event()
     try:
         server = MockMailServer(

@@ -7,7 +7,6 @@ python -m app.counterparts.trust_services revoke --directory DIR --serial HEX --
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import signal
 import sys
@@ -19,6 +18,7 @@ from app.counterparts.trust_services.authority import revoke
 from app.counterparts.trust_services.server import build_server
 from app.errors import CityError
 from app.sealing.pki import load_demo_pki
+from verifier.fault import log_to_stderr
 
 DEFAULT_PORT = 8318
 
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (CityError, ValueError, OSError) as error:
         print(f"trust services: {error}", file=sys.stderr)
         return 2
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    log_to_stderr("trust services")
     # shutdown waits for serve_forever to end, so it must not run in the thread that serves.
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     host, port = server.server_address[:2]

@@ -23,6 +23,7 @@ from app.counterparts.trust_services.tsa import DemoTsa
 from app.sealing.errors import PkiError, SettingsInvalidError
 from app.sealing.key_files import read_private_key
 from app.sealing.pki import DemoPki
+from verifier.fault import ToldByPlace
 
 MAX_REQUEST_BYTES: Final = 8 << 10
 REQUEST_TIMEOUT_SECONDS: Final = 10
@@ -101,7 +102,7 @@ def build_server(
         pass
 
     Handler.services = services
-    return ThreadingHTTPServer((host, port), Handler)
+    return _Server((host, port), Handler)
 
 
 def _utc_now() -> datetime:
@@ -110,6 +111,10 @@ def _utc_now() -> datetime:
 
 def _plain(status: int, text: str) -> Reply:
     return Reply(status, "text/plain; charset=utf-8", text.encode())
+
+
+class _Server(ToldByPlace, ThreadingHTTPServer):
+    pass
 
 
 class _Handler(BaseHTTPRequestHandler):

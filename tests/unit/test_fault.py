@@ -1,0 +1,115 @@
+"""What is said of a fault: type and place, never text or values; for loggers, servers and what nothing catches."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from verifier.fault import FaultFormatter, describe_fault
+from verifier.formats.encoding import hex_decode
+
+ROOT = Path(__file__).resolve().parents[2]
+CANARY = "鸚鵡沢椋鳥子"
+PLACE = re.compile(r"verifier/formats/encoding\.py:\d+ hex_decode")
+
+
+def caught() -> Exception:
+    """An exception out of our own code, chained to one whose text is the canary."""
+    try:
+        try:
+            raise LookupError(CANARY)
+        except LookupError:
+            hex_decode(CANARY, 6)
+    except Exception as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def test_type_and_place_and_causes_are_told_without_text() -> None:
+    error = caught()
+    assert isinstance(error.__context__, ValueError)
+    assert CANARY in str(error.__context__.__context__)
+    told = describe_fault(error)
+    assert told.startswith(f"{type(error).__name__} at verifier/formats/encoding.py:")
+    assert PLACE.search(told)
+    assert "LookupError at " in told
+    assert CANARY not in told
+
+
+def test_an_exception_that_refuses_to_be_read_is_described() -> None:
+    class RudeError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError(CANARY)
+
+        __repr__ = __str__
+
+    assert describe_fault(RudeError(CANARY)).endswith("RudeError at an unknown place")
+
+
+def test_a_circle_of_causes_ends() -> None:
+    first, second = ValueError(), KeyError()
+    first.__cause__, second.__cause__ = second, first
+    assert describe_fault(first).count(" at ") == 2
+
+
+@pytest.mark.parametrize("formatter", [FaultFormatter("%(message)s"), logging.Formatter("%(message)s")])
+def test_a_librarys_traceback_becomes_type_and_place(formatter: logging.Formatter) -> None:
+    """The plain formatter is the positive control: the same search finds the canary in its lines."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter)
+    record = logging.LogRecord("x", logging.ERROR, __file__, 1, "failed", (), None)
+    error = caught()
+    record.exc_info = (type(error), error, error.__traceback__)
+    record.exc_text = f"kept by another handler: {CANARY}"
+    handler.handle(record)
+    told = stream.getvalue()
+    if isinstance(formatter, FaultFormatter):
+        assert CANARY not in told
+        assert PLACE.search(told)
+    else:
+        assert CANARY in told
+
+
+PROGRAM = """
+import socket, socketserver, sys, threading
+from verifier.fault import ToldByPlace, log_to_stderr
+from verifier.formats.encoding import hex_decode
+canary, how = sys.argv[1:3]
+if how != "plain": log_to_stderr("test")
+def fail(*_):
+    try: raise ValueError(canary)
+    except ValueError: hex_decode(canary, 6)
+class Told(ToldByPlace, socketserver.TCPServer): pass
+class Handler(socketserver.BaseRequestHandler):
+    def handle(self): fail()
+thread = threading.Thread(target=fail); thread.start(); thread.join()
+with (socketserver.TCPServer if how == "plain" else Told)(("127.0.0.1", 0), Handler) as server:
+    with socket.create_connection(server.server_address):
+        server.handle_request()
+fail()
+"""
+
+
+@pytest.mark.parametrize("how", ["quiet", "plain"])
+def test_what_nothing_catches_is_told_by_place_in_main_threads_and_connections(how: str) -> None:
+    """Python's own hooks are the positive control."""
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, CANARY, how],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        env={"PYTHONIOENCODING": "utf-8", "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert ended.returncode == 1
+    if how == "plain":
+        assert ended.stderr.count(f"ValueError: {CANARY}") == 3
+    else:
+        assert CANARY not in ended.stderr
+        lines = ended.stderr.splitlines()
+        assert [line.split(":")[0] for line in lines] == ["test", "door", "test"]
+        assert all(PLACE.search(line) for line in lines), ended.stderr
