@@ -63,6 +63,7 @@ from mobile_api.messages import (
     verify_device_request,
 )
 from verifier.errors import FormatError
+from verifier.fault import describe_fault
 from verifier.formats.encoding import base64_encode, base64url_encode, canonical_json, parse_canonical_json
 from verifier.formats.jose import format_jwk, parse_jwk, same_thumbprint, thumbprint
 
@@ -71,7 +72,6 @@ log = logging.getLogger("akashi.intake")
 NONCE_MAX_AGE = 25 * 3600
 """Seconds; the street door forgets a nonce after a day, the statement's own time bounds its use to an hour."""
 MAIL_ATTEMPTS = 5
-from verifier.fault import describe_fault
 HISTORY_LINES = 50
 
 SendMail = Callable[[str, str], None]
