@@ -49,6 +49,8 @@ class Processes:
         """Start one process and wait until it is ready. Raises StartError."""
         self._logs.mkdir(parents=True, exist_ok=True)
         environment = {**_inherited(), **process.environment}
+        if isinstance(process.is_ready, LogSays):
+            process.is_ready.begin()
         with (self._logs / f"{process.name}.log").open("ab") as log:
             child = subprocess.Popen(  # noqa: S603  (our own command lines)
                 list(process.command),
@@ -146,18 +148,30 @@ def answers_at(path: Path) -> Callable[[], bool]:
     return check
 
 
-def log_says(log: Path, words: str) -> Callable[[], bool]:
-    """Ready when the process's log, from its present end on, says `words`."""
-    start = log.stat().st_size if log.exists() else 0
+class LogSays:
+    """Ready when the process's log says `words` behind where its present run began."""
 
-    def check() -> bool:
-        if not log.exists():
+    def __init__(self, log: Path, words: str) -> None:
+        self._log = log
+        self._words = words.encode()
+        self._start = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """A new run begins here: what earlier runs wrote into the same file counts no more."""
+        self._start = self._log.stat().st_size if self._log.exists() else 0
+
+    def __call__(self) -> bool:
+        if not self._log.exists():
             return False
-        with log.open("rb") as file:
-            file.seek(start)
-            return words.encode() in file.read()
+        with self._log.open("rb") as file:
+            file.seek(self._start)
+            return self._words in file.read()
 
-    return check
+
+def log_says(log: Path, words: str) -> LogSays:
+    """Ready when the process's log, from the start of each run on, says `words`."""
+    return LogSays(log, words)
 
 
 def _inherited() -> dict[str, str]:

@@ -373,12 +373,7 @@ class RunningHouse:
 
     def restart(self, name: str) -> None:
         """Start it again and wait until it answers."""
-        ready = "issuance worker ready"
-        said = self.log_text(name).count(ready)
         self.house.restart(name)
-        if name == "worker":
-            # Its readiness is a line in its log, and its predecessor has written one already.
-            wait_for(lambda: self.log_text(name).count(ready) > said, 60, "the worker", pause=0.05)
 
     def make_whole(self) -> None:
         """Whatever a test left dead lives again."""

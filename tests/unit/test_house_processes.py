@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from app.house.processes import Process, Processes, StartError, answers, free_port, log_says, python
+from app.house.processes import (
+    LogSays,
+    Process,
+    Processes,
+    StartError,
+    answers,
+    free_port,
+    log_says,
+    python,
+)
 
 SERVE = """
 import socket, sys, time
@@ -20,6 +29,14 @@ TELL = """
 import os, time
 names = ("AKASHI_SECRET_PLACE", "AKASHI_GIVEN", "HARMLESS")
 print(sorted(n for n in os.environ if n in names), "done", flush=True)
+time.sleep(60)
+"""
+
+SAY_BEHIND_GATE = """
+import pathlib, sys, time
+while not pathlib.Path(sys.argv[1]).exists():
+    time.sleep(0.01)
+print("ready", flush=True)
 time.sleep(60)
 """
 
@@ -64,6 +81,28 @@ def test_a_child_gets_none_of_our_own_variables(
     log = tmp_path / "logs" / "printer.log"
     children.start(Process("printer", python("-c", TELL), {"AKASHI_GIVEN": "1"}, log_says(log, "done")))
     assert "['AKASHI_GIVEN', 'HARMLESS'] done" in log.read_text()
+
+
+def test_a_restarted_child_is_ready_when_it_says_so_itself(
+    children: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The positive control: with the position of the first run kept, the first run's line is taken for the second's."""
+    log, gate = tmp_path / "logs" / "slow.log", tmp_path / "gate"
+    slow = Process("slow", python("-c", SAY_BEHIND_GATE, str(gate)), {}, log_says(log, "ready"))
+    gate.touch()
+    children.start(slow)
+    children.kill("slow")
+    gate.unlink()
+    children.start(slow, wait=False)
+    assert not slow.is_ready()
+    gate.touch()
+    children.wait_ready("slow")
+    assert log.read_text().count("ready") == 2
+    children.kill("slow")
+    gate.unlink()
+    monkeypatch.setattr(LogSays, "begin", lambda _self: None)
+    children.start(slow, wait=False)
+    assert slow.is_ready()
 
 
 def test_a_free_port_is_free() -> None:
