@@ -30,7 +30,7 @@ from chain.cosigning import Cosigning, Vouching, WitnessSet
 from chain.errors import ChainError, EthereumError, EthereumUnavailable, LogRefused
 from chain.floor import SeenHead
 from chain.log import Log
-from chain.outbox import FINAL, LOST, MINED, OPEN, REVERTED, Attempt, Outbox
+from chain.outbox import FINAL, LOST, MINED, REVERTED, Attempt, Outbox
 from chain.transactions import (
     Fees,
     Identity,
@@ -146,7 +146,8 @@ class Anchorer:
             head.size == 0 or head.size > published.size or self._log.root_at(head.size) == head.root
         )
         open_attempts = tuple(outbox.of_lowest_open_nonce())
-        mined = tuple(outbox.mined())
+        mined, newest_final = tuple(outbox.mined()), outbox.newest_final()
+        watched = mined if newest_final is None else (*mined, newest_final)
         now = self._clock()
         return View(
             now=now,
@@ -158,6 +159,7 @@ class Anchorer:
             fees=self._chain.fees(),
             open_attempts=open_attempts,
             mined=mined,
+            newest_final=newest_final,
             gone_back=tuple(outbox.settled_from(chain_nonce)),
             unreceipted=tuple(outbox.without_receipt()) if now >= self._receipts_from else (),
             newest=outbox.newest(),
@@ -167,7 +169,7 @@ class Anchorer:
             },
             block_hashes={
                 attempt.block_number: self._chain.block_hash(attempt.block_number)
-                for attempt in mined
+                for attempt in watched
                 if attempt.block_number is not None
             },
         )
@@ -179,7 +181,7 @@ class Anchorer:
                 self._log.refuse(refusal)
                 raise refusal
             case Reopen(attempts):
-                outbox.set_state(attempts, OPEN)
+                outbox.reopen(attempts, self._clock())
             case Settle(attempt, inclusion, others, is_anchored):
                 outbox.settle(attempt, inclusion, MINED if is_anchored else REVERTED, others)
             case Lose(attempts):
@@ -235,11 +237,10 @@ class Anchorer:
         outbox.mark_sent(attempt, self._clock())
 
     def _write_receipt(self, outbox: Outbox, attempt: Attempt) -> None:
-        path = f"receipts/{attempt.size}"
-        if self._log.files.find(path) is None:
-            if attempt.block_number is None or attempt.block_hash is None or attempt.log_index is None:
-                raise LogRefused("outbox-damaged", f"the anchor of size {attempt.size} names no block")
-            receipt = AnchorReceipt(
+        if attempt.block_number is None or attempt.block_hash is None or attempt.log_index is None:
+            raise LogRefused("outbox-damaged", f"the anchor of size {attempt.size} names no block")
+        text = format_receipt_text(
+            AnchorReceipt(
                 chain_id=self._chain_id,
                 contract=self._chain.contract,
                 origin=self._log.origin,
@@ -250,16 +251,21 @@ class Anchorer:
                 transaction=attempt.transaction.tx_hash,
                 log_index=attempt.log_index,
             )
+        )
+        path = f"receipts/{attempt.size}"
+        note = self._log.files.find(path)
+        if note is None or not note.startswith(f"{text}\n".encode()):
             try:
-                note = sign_note(format_receipt_text(receipt), self._log.key, self._signer)
+                note = sign_note(text, self._log.key, self._signer)
             except ChainError:
                 self._receipts_from = (
                     self._clock() + RECEIPT_RETRY_SECONDS
                 )  # anchoring itself goes on meanwhile
                 raise
-            self._log.files.create([(path, note)])
+            # a block that was replaced, or a chain that was begun anew, leaves a receipt that leads nowhere
+            self._log.files.replace(path, note)
+        self._log.store.queue_replacement(path, note)
         checkpoint = self._log.files.find(f"checkpoints/{attempt.size}")
-        self._log.store.queue_upload(path)
         if checkpoint is not None:
             # Receipt first, pointer then: whoever reads `anchored` finds the receipt it leads to.
             self._log.store.queue_upload(f"checkpoints/{attempt.size}")

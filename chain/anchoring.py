@@ -6,7 +6,8 @@ asked:
 
   1  the contract knows more than we, or another history: halt
   2  the chain has gone back behind attempts that were settled: open them again (same bytes, same nonces)
-  3  a mined attempt's block is not the chain's block any more: open it again; deep enough: final
+  3  the block of a mined attempt, or of the newest final one, is not the chain's block any more: open it again
+     (a replaced block takes every later one with it, so the final ones before follow one by one); deep enough: final
   4  attempts for the lowest open nonce: one is in a block → settle; the nonce is used by something else →
   lost
      after a while; never sent, or long ago → send the same bytes; waited long → replace (same nonce, higher
@@ -54,11 +55,14 @@ class View:
     fees: Fees  # suggested now
     open_attempts: tuple[Attempt, ...]  # those of the lowest open nonce, oldest first
     mined: tuple[Attempt, ...]
+    newest_final: Attempt | None  # by nonce; its block is looked at again however deep it lies
     gone_back: tuple[Attempt, ...]  # settled attempts with a nonce the chain has not used
     unreceipted: tuple[Attempt, ...]
     newest: Attempt | None
     inclusions: Mapping[bytes, Inclusion | None]  # by transaction hash, of the open attempts
-    block_hashes: Mapping[int, bytes | None]  # by number, of the blocks of the mined attempts
+    block_hashes: Mapping[
+        int, bytes | None
+    ]  # by number, of the blocks of the mined attempts and the newest final one
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ class Halt:
 
 @dataclass(frozen=True, slots=True)
 class Reopen:
-    """These attempts are not in the chain any more."""
+    """These attempts are not in the chain any more, or not where they were."""
 
     attempts: tuple[Attempt, ...]
 
@@ -143,8 +147,10 @@ def decide(view: View, rules: Rules) -> Action:
         return Halt("seen-fork", f"the contract has another root for size {view.head.size}")
     if view.gone_back:
         return Reopen(view.gone_back)
+    if view.newest_final is not None and _has_moved(view.newest_final, view):
+        return Reopen((view.newest_final,))
     for attempt in view.mined:
-        if attempt.block_number is None or view.block_hashes.get(attempt.block_number) != attempt.block_hash:
+        if attempt.block_number is None or _has_moved(attempt, view):
             return Reopen((attempt,))
         if view.latest_block - attempt.block_number + 1 >= rules.confirmations:
             return Finish(attempt)
@@ -161,6 +167,10 @@ def decide(view: View, rules: Rules) -> Action:
     if view.fees.max_fee > rules.max_fee:
         return Wait("gas is dearer than the limit")
     return Submit(view.chain_nonce, view.fees, None)
+
+
+def _has_moved(attempt: Attempt, view: View) -> bool:
+    return attempt.block_number is None or view.block_hashes.get(attempt.block_number) != attempt.block_hash
 
 
 def _decide_in_flight(view: View, rules: Rules) -> Action:

@@ -119,9 +119,16 @@ class Outbox:
         return None if row is None else _attempt(row)
 
     def newest_final(self) -> Attempt | None:
-        """The final attempt of the largest size."""
-        found = self._find(outbox.c.state == FINAL, newest_first=True, limit=1)
-        return found[0] if found else None
+        """The final attempt of the highest nonce."""
+        query = (
+            sa.select(outbox)
+            .where(outbox.c.target_id == self._target_id, outbox.c.state == FINAL)
+            .order_by(outbox.c.nonce.desc(), outbox.c.id.desc())
+            .limit(1)
+        )
+        with self._engine.begin() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        return None if row is None else _attempt(row)
 
     def mark_sent(self, attempt: Attempt, now: int) -> None:
         """It was broadcast."""
@@ -142,11 +149,34 @@ class Outbox:
                 connection.execute(sa.update(outbox).where(outbox.c.id.in_(numbers)).values(state=LOST))
 
     def set_state(self, attempts: Sequence[Attempt], state: str) -> None:
-        """Move attempts; those that are open again were sent to nobody as far as anyone knows."""
-        values: dict[str, Any] = {"state": state}
-        if state == OPEN:
-            values |= {"sent": None, "block_number": None, "block_hash": None, "log_index": None}
-        self._update([attempt.number for attempt in attempts], **values)
+        """Move attempts to a state that is not `OPEN`; `reopen` is for that."""
+        self._update([attempt.number for attempt in attempts], state=state)
+
+    def reopen(self, attempts: Sequence[Attempt], now: int) -> None:
+        """These attempts, and those that lost their nonce to them, are open again, as if they were made `now`.
+
+        As far as anyone knows they were sent to nobody, any of them may be the one in a block, and what was written
+        about a block of theirs has to be written again. Their age counts anew, so that the same bytes have their
+        chance before a replacement: what replaces an anchor leaves its receipt without a block.
+        """
+        change = (
+            sa.update(outbox)
+            .where(
+                outbox.c.target_id == self._target_id,
+                outbox.c.nonce.in_({attempt.nonce for attempt in attempts}),
+            )
+            .values(
+                state=OPEN,
+                created=now,
+                sent=None,
+                block_number=None,
+                block_hash=None,
+                log_index=None,
+                has_receipt=False,
+            )
+        )
+        with self._engine.begin() as connection:
+            connection.execute(change)
 
     def mark_receipt(self, attempt: Attempt) -> None:
         """Its receipt is written."""
@@ -156,11 +186,12 @@ class Outbox:
         with self._engine.begin() as connection:
             connection.execute(sa.update(outbox).where(outbox.c.id.in_(numbers)).values(values))
 
-    def _find(self, *conditions: Any, newest_first: bool = False, limit: int | None = None) -> list[Attempt]:
-        order = outbox.c.id.desc() if newest_first else outbox.c.id
-        query = sa.select(outbox).where(outbox.c.target_id == self._target_id, *conditions).order_by(order)
+    def _find(self, *conditions: Any) -> list[Attempt]:
+        query = (
+            sa.select(outbox).where(outbox.c.target_id == self._target_id, *conditions).order_by(outbox.c.id)
+        )
         with self._engine.begin() as connection:
-            return [_attempt(row) for row in connection.execute(query.limit(limit)).mappings()]
+            return [_attempt(row) for row in connection.execute(query).mappings()]
 
 
 def _attempt(row: Any) -> Attempt:

@@ -1,9 +1,10 @@
 """The city's public static files: tiles, checkpoints, receipts, status lists, trust lists. For everybody,
 from any origin.
 
-Written by authenticated PUT, create-only except where the format says "newest" (checkpoint, status list,
-root.json). The paths are an allow-list; a file appears whole (temporary name, fsync, link or rename, fsync
-of the directory) or not at all. The directory can be served by nginx just as well.
+Written by authenticated PUT, create-only except what is the newest of something (checkpoint, status list,
+root.json) and receipts, which follow their block. The paths are an allow-list; a file appears whole (temporary
+name, fsync, link or rename, fsync of the directory) or not at all. The directory can be served by nginx just as
+well.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ PATHS: Final[tuple[tuple[re.Pattern[str], bool, int | None, str], ...]] = (
     (re.compile(_LOG + r"/anchored"), True, 5, "text/plain; charset=utf-8"),
     (re.compile(_LOG + r"/checkpoints/[0-9]{1,16}"), False, None, "text/plain; charset=utf-8"),
     (re.compile(_LOG + _TILE), False, None, "application/octet-stream"),
-    (re.compile(_LOG + r"/receipts/[0-9]{1,16}"), False, None, "text/plain; charset=utf-8"),
+    # made again when the chain has replaced the block that a receipt names
+    (re.compile(_LOG + r"/receipts/[0-9]{1,16}"), True, 60, "text/plain; charset=utf-8"),
     (re.compile(_LOG + r"/timestamps/[0-9]{1,16}"), False, None, "application/timestamp-reply"),
     (re.compile(r"status/(?:0|[1-9][0-9]{0,8})"), True, 30, "application/statuslist+jwt"),
     (re.compile(r"trust/[1-9][0-9]{0,8}\.root\.json"), False, None, "application/json"),

@@ -285,8 +285,10 @@ ACTS = [
     ("outbox.settle", "settle"),
     ("outbox.set_state", "final"),
     ("signer.sign", "sign receipt"),
-    ("files.create", "write receipt"),
-    ("store.queue_upload", "queue receipt"),
+    ("files.create", "keep checkpoint"),
+    ("files.replace", "write receipt"),
+    ("store.queue_replacement", "queue receipt"),
+    ("store.queue_upload", "queue checkpoint"),
     ("outbox.mark_receipt", "mark receipt"),
 ]
 
@@ -360,6 +362,113 @@ def test_a_transaction_that_moved_to_another_block_is_receipted_there(world: Wor
     world.assert_anchored()
 
 
+def moved_behind_final_anchors(world: World, keep: bool) -> dict[str, bytes]:
+    """Three final anchors with receipts, then a reorganisation deeper than all of them; answers the receipts."""
+    for number in range(3):
+        world.append(number)
+        world.settle()
+        world.chain.mine(RULES.confirmations)
+    before = {f"receipts/{size}": world.log.files.read(f"receipts/{size}") for size in (3, 6, 9)}
+    world.log.store.finish_uploads(10**6)
+    world.chain.reorg(len(world.chain.blocks), keep=keep)
+    world.chain.mine(RULES.confirmations)
+    return before
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["returns to the pool", "vanishes"])
+def test_receipts_of_vanished_blocks_are_made_again(world: World, keep: bool) -> None:
+    """Deeper than the confirmations that were waited for: nobody may keep a receipt that leads nowhere."""
+    before = moved_behind_final_anchors(world, keep)
+    world.settle()
+    world.assert_anchored()
+    outbox = world.anchorer._open_outbox()
+    assert outbox.newest_final().size == 9
+    for path, old in before.items():
+        note = world.log.files.read(path)
+        receipt = verify_anchor_receipt(note, KEY, CHAIN_ID, world.chain.contract)
+        assert note != old, path
+        assert world.chain.block_hash(receipt.block_number) == receipt.block_hash, path
+        assert receipt.transaction == verify_anchor_receipt(old, KEY, CHAIN_ID, b"\xaa" * 20).transaction
+    # the street door gets them with their bytes, each before the pointer, and the pointer ends at the newest
+    queued = [(upload.path, upload.data) for upload in world.log.store.next_uploads(100)]
+    assert {path: data for path, data in queued if path in before} == {
+        path: world.log.files.read(path) for path in before
+    }
+    assert queued[-1] == ("anchored", world.log.files.read("checkpoints/9"))
+    sent = len(world.chain.sent)
+    world.anchorer.run()
+    assert (world.anchorer.reason, len(world.chain.sent)) == ("", sent), "and then there is peace"
+
+
+def test_an_anchorer_that_forgets_final_anchors_keeps_receipts_of_vanished_blocks(
+    world: World, monkeypatch
+) -> None:
+    """The control: without the look at the newest final anchor the receipts stay as they were."""
+    before = moved_behind_final_anchors(world, keep=True)
+    monkeypatch.setattr("chain.outbox.Outbox.newest_final", lambda _self: None)
+    world.settle()
+    assert {path: world.log.files.read(path) for path in before} == before
+
+
+def test_a_rival_that_wins_after_a_reorganisation_gets_the_receipt(world: World) -> None:
+    """Two transactions for one nonce: the loser of the first history is the winner of the second."""
+    world.append(0)
+    world.anchorer.run()
+    world.chain.minimum_fee = 110
+    world.append(1)
+    world.now += RULES.replace_after
+    world.anchorer.run()
+    world.chain.minimum_fee = 0
+    first, second = dict.fromkeys(world.chain.sent)
+    world.settle()
+    assert second in world.chain.blocks[0]
+    world.chain.reorg(len(world.chain.blocks), keep=False)
+    world.chain.blocks[0] = [first]
+    world.settle()
+    world.assert_anchored()
+    receipt = verify_anchor_receipt(world.log.files.read("receipts/3"), KEY, CHAIN_ID, world.chain.contract)
+    assert receipt.transaction == hashlib.sha256(first).digest()
+
+
+def test_a_missing_earlier_nonce_is_filled_after_a_while(world: World) -> None:
+    """A gap: something of the account that this outbox does not know has vanished from the chain."""
+    world.chain.mine_foreign()
+    world.append(0)
+    world.anchorer.run()
+    assert json.loads(world.chain.sent[-1])["nonce"] == 1
+    world.chain.blocks.clear()
+    world.anchorer.run()
+    assert "earlier nonce" in world.anchorer.reason
+    world.settle()
+    assert world.head() == SeenHead(world.log.published.size, world.log.published.root)
+    world.append(1)
+    world.settle()
+    nonces = [json.loads(raw)["nonce"] for block in world.chain.blocks for raw in block]
+    assert nonces == list(range(len(nonces)))
+    world.assert_anchored()
+
+
+def test_a_rising_fee_is_followed_and_never_above_the_limit(world: World) -> None:
+    """The node asks for more while a transaction waits: each replacement bids at least that, until the limit."""
+    world.append(0)
+    world.anchorer.run()
+    for fee in (200, 400, 800):
+        world.chain.suggested, world.chain.minimum_fee = Fees(fee, 10), fee
+        world.now += RULES.replace_after
+        world.anchorer.run()
+    bids = [json.loads(raw)["fee"] for raw in dict.fromkeys(world.chain.sent)]
+    assert bids == [100, 200, 400, 800]
+    world.chain.suggested, world.chain.minimum_fee = Fees(RULES.max_fee + 1, 10), RULES.max_fee + 1
+    for _ in range(5):
+        world.now += RULES.replace_after
+        world.anchorer.run()
+    assert max(json.loads(raw)["fee"] for raw in world.chain.sent) == 800
+    world.chain.suggested, world.chain.minimum_fee = Fees(100, 10), 0
+    world.settle()
+    world.assert_anchored()
+    assert {json.loads(raw)["nonce"] for raw in world.chain.sent} == {0}
+
+
 def test_a_dropped_transaction_is_sent_again_and_a_stuck_one_replaced_by_the_newest(world: World) -> None:
     world.append(0)
     world.anchorer.run()
@@ -401,7 +510,7 @@ def test_a_reset_chain_is_begun_again(world: World) -> None:
         world.settle()
     world.chain.reset()
     world.settle()
-    assert world.head().size == world.log.published.size
+    world.assert_anchored()  # the receipt of the same size names the new chain's block
     assert [json.loads(raw)["nonce"] for block in world.chain.blocks for raw in block] == [0]
     world.append(9)
     world.settle()

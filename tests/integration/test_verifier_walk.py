@@ -600,6 +600,46 @@ class TestArguments:
         assert report.verdict is Verdict.UNDETERMINED
 
 
+class TestReceiptMadeAgain:
+    """The chain has replaced the block that a genuine receipt names: the log has made the receipt again."""
+
+    path = "https://door.mihon.example/992011/log/1/receipts/7"
+    new = sha256(b"the block after the reorganisation")
+
+    def look(self, receipt: bytes | None, **calls):
+        moved = CITY.transaction(blockHash="0x" + self.new.hex())
+        block = {"hash": "0x" + self.new.hex(), "number": hex(17)}
+        online = CITY.online(**{"eth_getBlockByNumber": block, "eth_getTransactionReceipt": moved} | calls)
+        files = online.files if receipt is None else {**online.files, self.path: receipt}
+        return look(CITY.bundle, policy=ONLINE, sources=dataclasses.replace(online, files=files))
+
+    def note(self, key=None, **changes) -> bytes:
+        receipt = CITY.receipt(head_of(CITY.bundle), **{"block_hash": self.new} | changes)
+        return CITY.anchor_note(receipt, key)
+
+    def test_the_new_one_is_asked_for_and_confirmed(self):
+        report = self.look(self.note())
+        assert report.verdict is Verdict.VALID
+
+    def test_without_a_new_one_the_chain_says_no(self):
+        own = CITY.anchor_note(CITY.receipt(head_of(CITY.bundle)))
+        for receipt in (None, own, b"junk"):
+            assert_fails(self.look(receipt), "chain", "other-block", Reading.TAMPERED)
+
+    def test_one_by_another_key_or_of_another_root_is_none(self):
+        for receipt in (
+            self.note(Ed25519PrivateKey.generate()),
+            self.note(root=bytes(32)),
+            self.note(size=6),
+        ):
+            assert_fails(self.look(receipt), "chain", "other-block", Reading.TAMPERED)
+
+    def test_the_new_one_must_hold_too(self):
+        assert_fails(self.look(self.note(log_index=4)), "chain", "no-event", Reading.TAMPERED)
+        assert_fails(self.look(self.note(block_hash=bytes(32))), "chain", "other-block", Reading.TAMPERED)
+        assert_open(self.look(self.note(block_number=21)), "chain", "node-behind")
+
+
 class TestAnchoredSince:
     """A file made before anchoring is upgraded from public files while it is checked."""
 

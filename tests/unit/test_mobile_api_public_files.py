@@ -18,11 +18,19 @@ CREATE_ONLY = [
     "log/1/tile/0/x001/067.p/255",
     "log/1/tile/entries/000.p/1",
     "log/1/tile/63/000",
-    "log/12/receipts/42",
+    "log/12/checkpoints/42",
     "log/1/timestamps/0",
     "trust/1.root.json",
 ]
-REPLACED = ["log/1/checkpoint", "status/0", "status/17", "trust/root.json"]
+# seconds that a cache may keep them
+REPLACED = {
+    "log/1/checkpoint": 5,
+    "log/1/anchored": 5,
+    "log/12/receipts/42": 60,
+    "status/0": 30,
+    "status/17": 30,
+    "trust/root.json": 60,
+}
 
 
 @pytest.fixture
@@ -39,7 +47,7 @@ def test_create_only_files(house: House, path: str) -> None:
         mailbox.put_public(f"{CITY}/{path}", b"second")
     answer = house.app.test_client().get(f"/{CITY}/{path}")
     assert (answer.status_code, answer.data) == (200, b"first")
-    assert answer.headers["Cache-Control"] == IMMUTABLE
+    assert answer.headers["Cache-Control"] == IMMUTABLE == "public, max-age=31536000, immutable"
 
 
 @pytest.mark.parametrize("path", REPLACED)
@@ -48,8 +56,7 @@ def test_newest_files_are_replaced(house: House, path: str) -> None:
     house.city.mailbox.put_public(f"{CITY}/{path}", b"second")
     answer = house.app.test_client().get(f"/{CITY}/{path}")
     assert answer.data == b"second"
-    assert "immutable" not in answer.headers["Cache-Control"]
-    assert "max-age=" in answer.headers["Cache-Control"]
+    assert answer.headers["Cache-Control"] == f"public, max-age={REPLACED[path]}"
 
 
 @pytest.mark.parametrize(
