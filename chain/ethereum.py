@@ -186,6 +186,14 @@ class EthereumClient:
                     )
             return Inclusion(receipt["status"] == 1, number, block_hash, None, None, None)
 
+    def gas_used(self, tx_hash: bytes) -> int | None:
+        """What a transaction in a block cost, in units of gas; None while it is in no block."""
+        with _translated():
+            try:
+                return int(self._web3.eth.get_transaction_receipt(tx_hash)["gasUsed"])
+            except TransactionNotFound:
+                return None
+
     def parts(self) -> tuple[Web3, Any, Any]:
         """Node, account and contract as web3.py has them, for `RegistryOwner`."""
         return self._web3, self._sender(), self._registry

@@ -22,6 +22,7 @@ from app.house.employer import Answer, EmployerComputer, save_attachment
 from app.house.forgery import flip_byte, make_other_city, reseal_bundle
 from app.house.home import Home
 from app.house.house import House, HouseSettings
+from app.house.log_story import LogStory
 from app.house.narrator import Narrator
 from app.house.people import (
     FISCAL_YEAR,
@@ -81,6 +82,7 @@ class Demo:
         self.house = House(
             Home(self._directory / "house"), HouseSettings(residents, seed), say=self._say.tell
         )
+        self._log = LogStory(self.house, self._say)
         self._employer = EmployerComputer(self._directory / "employer-computer")
 
     def run(self) -> int:
@@ -93,6 +95,7 @@ class Demo:
             stack.callback(self.house.stop)
             self._say.chapter("準備 / Setting up")
             self._say.step("市のすべてのプロセスを動かす / start every process of the city", self.house.start)
+            self._log.introduce()
             self._say.step(
                 "会社のパソコンに検証プログラムだけを入れる / the verifier alone, installed",
                 self._employer.install,
@@ -113,8 +116,12 @@ class Demo:
             self._refusals(stack)
             self._say.chapter("失効 / Revocation by two members of staff")
             self._revocation(people[2], packages[2])
+            self._say.chapter("だれでも調べられる / Anybody can audit the log")
+            self._log.audit(self._employer, self._directory / "trust")
             self._say.chapter("外部の記録が止まる / The chain stops")
             self._outage(packages[0])
+            self._say.chapter("証人も止まる / The witnesses stop too")
+            self._log.away(people[0].phone, people[0].card)
         return self._end()
 
     # ---- chapters ---------------------------------------------------------------------------------------------------
@@ -205,10 +212,12 @@ class Demo:
             holder.phone.fetch_package(holder.request)
 
         self._say.step("4桁の暗証番号で申請し、届くまで / four digits, until it has arrived", request)
+        self._log.tell_stage(holder.phone.open(holder.request))
         self._say.step(
             "スマートフォンが自分で確かめる / the phone checks it, anchor included",
             lambda: self._anchor(holder),
         )
+        self._log.tell_stage(holder.phone.open(holder.request))
         data = self._data(holder)
         print(
             f"      {data['title']} 令和{data['fiscal_year'] - 2018}年度  合計所得金額 {data['income']['total']:,}円  "
@@ -229,7 +238,7 @@ class Demo:
                 now=datetime.now(UTC),
                 sources=OfflineSources(),
             )
-            if report.verdict is Verdict.VALID:
+            if report.verdict is Verdict.VALID and parse_bundle(bundle).anchor is not None:
                 return
             if report.verdict is Verdict.NOT_VALID or time.monotonic() > end:
                 raise RuntimeError(report.sentence_en)

@@ -3,7 +3,7 @@
     HOME/keys/          seal, credential, status, log … keys (only the signer opens them) and public certificates
     HOME/tokens/        one channel token a pair of processes, 0600
     HOME/stores/        one SQLite store a process
-    HOME/log/ chain/ public/ jpki/ mail/ trust/ logs/
+    HOME/log/ chain/ witnesses/ public/ jpki/ mail/ trust/ logs/
     HOME/addresses.json which port each process answers on
 
 Production gives each process its own settings instead; this layout is for laptops, tests and the demo.
@@ -47,6 +47,30 @@ class Home:
     def chain(self) -> Path:
         """The embedded chain's store and the anchorer's account."""
         return self.root / "chain"
+
+    @property
+    def witnesses(self) -> Path:
+        """What the mock witnesses share: which log they watch, and what the log knows of them."""
+        return self.root / "witnesses"
+
+    def witness(self, name: str) -> Path:
+        """Keys and memory of one witness."""
+        return self.witnesses / name
+
+    @property
+    def witness_logs(self) -> Path:
+        """The logs that a witness watches."""
+        return self.witnesses / "logs"
+
+    @property
+    def witness_policy(self) -> Path:
+        """The policy text of log and trust list."""
+        return self.witnesses / "policy"
+
+    @property
+    def witness_addresses(self) -> Path:
+        """Where the log finds each witness."""
+        return self.witnesses / "addresses"
 
     @property
     def public(self) -> Path:

@@ -15,7 +15,7 @@ from typing import Final
 
 import orjson
 
-from app.house.contract import find_or_deploy_contract
+from app.house.contract import Contract, find_or_deploy_contract
 from app.house.home import Home
 from app.house.processes import Process, Processes, answers, answers_at, free_port, log_says, python
 from app.house.setup import (
@@ -28,11 +28,12 @@ from app.house.setup import (
     set_up,
     utc_now,
 )
+from app.house.witnesses import WITNESSES, register_witnesses, write_witness_addresses
 from app.mailbox import CityMailbox
 from verifier.formats.signed_note import format_vkey
 from verifier.trust import TrustList
 
-PORTS: Final = ("chain", "trust-services", "jpki", "mail", "door", "log", "staff")
+PORTS: Final = ("chain", "trust-services", "jpki", "mail", "door", "log", "staff", *WITNESSES)
 IPAMJ: Final = ("/usr/share/fonts/truetype/ipamj/ipamjm.ttf",)
 MAIL_SENDER: Final = "door@door.mihon.example"
 
@@ -65,6 +66,8 @@ class House:
         self.processes = Processes(home.logs)
         self._ports: dict[str, int] = {}
         self.trust: TrustList | None = None
+        self.contract: Contract | None = None
+        self.registration_gas = 0  # what it cost to register the witnesses, if that was done now
 
     def port(self, name: str) -> int:
         """The loopback port of a process."""
@@ -82,7 +85,7 @@ class House:
         self._ports = self._read_ports()
         start = self.processes.start
         start(self._chain())
-        contract = find_or_deploy_contract(
+        contract = self.contract = find_or_deploy_contract(
             self.home, rpc=self.address("chain"), chain_id=self._settings.chain_id
         )
         start(self._trust_services())
@@ -91,6 +94,7 @@ class House:
         start(self._door())
         start(self._signer())
         start(self._gate())
+        self._start_witnesses(contract)
         start(self._log(contract.address))
         start(self._staff())
         self.trust = publish_trust_list(
@@ -99,6 +103,14 @@ class House:
         self._publish_trust(self.trust)
         start(self._worker())
         self._say("すべてのプロセスが動いています / every process answers")
+
+    def _start_witnesses(self, contract: Contract) -> None:
+        self.registration_gas = register_witnesses(self.home, contract)
+        write_witness_addresses(self.home, {name: self.address(name) for name in WITNESSES})
+        for name in WITNESSES:
+            self.processes.start(self._witness(name, contract), wait=False)
+        for name in WITNESSES:
+            self.processes.wait_ready(name)
 
     def stop(self) -> None:
         """End every process."""
@@ -190,9 +202,19 @@ class House:
             AKASHI_LOG_ANCHOR_SECONDS=str(self._settings.anchor_seconds),
             AKASHI_LOG_DOOR=self.address("door"),
             AKASHI_LOG_DOOR_KEY_FILE=str(self.home.publisher_key),
+            AKASHI_LOG_WITNESS_POLICY=str(self.home.witness_policy),
+            AKASHI_LOG_WITNESS_URLS=str(self.home.witness_addresses),
             AKASHI_LOG_TSA=f"{self.address('trust-services')}/tsa",
         )
         return Process("log", python("-m", "chain.service"), environment, answers(port))
+
+    def _witness(self, name: str, contract: Contract) -> Process:
+        port = self.port(name)
+        command = python(
+            "-m", "chain.witness", "--data", str(self.home.witness(name)), "--port", str(port),
+            "--logs", str(self.home.witness_logs), "--anchor", f"{contract.chain_id}:{contract.address}",
+        )  # fmt: skip
+        return Process(name, command, self._environment(), answers(port))
 
     def _staff(self) -> Process:
         port = self.port("staff")
@@ -264,6 +286,7 @@ def addresses(house: House) -> list[tuple[str, str]]:
         ("street door / 市の郵便受け", house.address("door")),
         ("staff console / 職員の画面", house.address("staff")),
         ("log / 発行台帳", house.address("log")),
+        *((f"witness {name} (模擬/MOCK)", house.address(name)) for name in WITNESSES),
         ("chain (模擬/MOCK)", house.address("chain")),
         ("card CA (模擬/MOCK)", house.address("jpki")),
         ("mail (模擬/MOCK)", f"smtp://127.0.0.1:{house.port('mail')}"),

@@ -15,7 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from app.counterparts.jpki.authority import MockJpki
+from app.errors import CityError
 from app.house.home import Home
+from app.house.witnesses import make_witnesses
 from app.mailbox import format_door_keys
 from app.registers.city.generator import generate_city
 from app.registers.migrations import upgrade as upgrade_registers
@@ -40,12 +42,18 @@ MAX_STATUS_AGE: Final = 7 * 86400
 TRUST_SIGNERS: Final = 3
 TRUST_THRESHOLD: Final = 2
 TOKENS: Final = ("gate", "log", "staff")
+LAYOUT: Final = 2
+"""Of the home: a higher one has things in it that a lower one has not."""
 
 
 def set_up(home: Home, *, residents: int, seed: int, now: datetime) -> bool:
     """Make everything that does not need a running process; False if it was made before."""
     done = home.root / "set-up.json"
     if done.exists():
+        if orjson.loads(done.read_bytes()).get("layout") != LAYOUT:
+            raise CityError(
+                "other-layout", "this home was made by another version: remove it, it is all mock"
+            )
         return False
     home.create()
     pki = create_demo_pki(home.keys, PkiSettings(iss=ISSUER), now)
@@ -67,8 +75,10 @@ def set_up(home: Home, *, residents: int, seed: int, now: datetime) -> bool:
     MockJpki(home.jpki, now=now)
     create_registers(home, residents=residents, seed=seed)
     create_log(home.log, ORIGIN)
+    make_witnesses(home, log_verifier_key(home))
     # Written last: a home whose making was cut short is made anew by removing it, never half used.
-    done.write_bytes(orjson.dumps({"mock": True, "residents": residents, "seed": seed, "city": CITY}))
+    made = {"mock": True, "layout": LAYOUT, "residents": residents, "seed": seed, "city": CITY}
+    done.write_bytes(orjson.dumps(made))
     return True
 
 
@@ -107,6 +117,7 @@ def publish_trust_list(
         max_status_age=MAX_STATUS_AGE,
         mock=True,
         chain=chain,
+        witnesses=home.witness_policy.read_text("utf-8"),
     )
     signers = [_signer(home.trust_signer(number)) for number in range(1, TRUST_SIGNERS + 1)]
     publics = [key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw) for key in signers]

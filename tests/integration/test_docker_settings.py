@@ -49,6 +49,22 @@ def read_calls(path: Path, prefix: str) -> Table:
     return table
 
 
+def read_option_calls(path: Path, prefix: str) -> Table:
+    """The same from a module whose calls name the option of the command line first: text(option, NAME, default)."""
+    table = dict(PROFILE)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ("text", "number")
+        ):
+            names = [item.value for item in node.args[:2] if isinstance(item, ast.Constant)]
+            default = node.args[2] if len(node.args) > 2 else ast.Constant(None)
+            if len(names) == 2:
+                table[prefix + str(names[1])] = isinstance(default, ast.Constant) and default.value is None
+    return table
+
+
 TABLES: dict[str, Callable[[], Table]] = {
     "street-door": lambda: table_of("mobile_api.settings"),
     "register-gate": lambda: {row.name: row.default is None for row in GATE_VARIABLES},
@@ -56,6 +72,7 @@ TABLES: dict[str, Callable[[], Table]] = {
     "signer": lambda: PROFILE,
     "staff": lambda: table_of("app.staff.settings"),
     "log": lambda: read_calls(ROOT / "chain" / "settings.py", "AKASHI_LOG_"),
+    "witness": lambda: read_option_calls(ROOT / "chain" / "witness_settings.py", "AKASHI_WITNESS_"),
     "chain-devnode": lambda: PROFILE,
     "counterparts": lambda: PROFILE,
 }

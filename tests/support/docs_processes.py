@@ -66,6 +66,7 @@ PROCESSES: tuple[Process, ...] = (
     ),
     Process("staff", "app.staff.__main__", ("verifier", *_app("staff"))),
     Process("log", "chain.service", ("verifier", "chain/*.py", "chain/abi")),
+    Process("witness", "chain.witness", ("verifier", "chain/*.py")),
     Process(
         "chain-devnode",
         "chain.devnode.__main__",
