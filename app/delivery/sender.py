@@ -1,7 +1,8 @@
 """What is in the outbox goes to the street door, in order, until the door has confirmed it.
 
 Answers are signed by the city's statement key and encrypted to the phone's key here, at the last moment; packages are
-ciphertext already. A PUT may be repeated: the door keeps the first.
+ciphertext already. A PUT may be repeated: the door keeps the first. A package is kept here for some days after that, for
+the phone whose door has lost it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from app.city_keys import CityKeys
 from app.errors import ConflictError
 from app.mailbox import MailboxError
 from app.storage import accounts as account_store
-from app.storage.outbox import OutboxRow, find_unsent, mark_sent
+from app.storage.outbox import OutboxRow, find_unsent, forget_packages, mark_sent
+from app.storage.repeats import forget_refusals
 from mobile_api.messages import CityAnswer, build_answer, parse_answer_body, seal_answer
 from verifier.formats.encoding import JSON, parse_canonical_json
 from verifier.formats.jose import parse_jwk
@@ -30,6 +32,10 @@ REFUSED_SECONDS = 15
 """How long an account waits after the door refused something for it."""
 GIVE_UP_SECONDS = 30 * 86400
 """As long as a door keeps what nobody fetches."""
+KEEP_PACKAGE_SECONDS = 7 * 86400
+"""How long the city can put the same package again after the door has confirmed it."""
+KEEP_REFUSAL_SECONDS = 30 * 86400
+FORGET_BEAT = 600
 
 
 class DoorPuts(Protocol):
@@ -68,11 +74,14 @@ class Sender:
         self._kid = statement_kid
         self._clock = clock
         self._refused: dict[str, int] = {}
+        self._forget_at = 0
 
     def send_due(self, limit: int = 64) -> int:
         """Send what is waiting; returns how many rows the door confirmed. Raises UnavailableError on an outage."""
         at = int(self._clock().timestamp())
         self._refused = {account: until for account, until in self._refused.items() if until > at}
+        if at >= self._forget_at:
+            self._forget(at)
         with self._store.begin() as connection:
             rows = find_unsent(connection, limit, without=tuple(self._refused))
         sent = 0
@@ -90,9 +99,16 @@ class Sender:
                     continue
                 log.error("outbox row %d (%s) given up: %s", row.position, row.kind, error)
             with self._store.begin() as connection:
-                mark_sent(connection, row.position, at=int(self._clock().timestamp()))
+                mark_sent(connection, row, at=int(self._clock().timestamp()))
             sent += 1
         return sent
+
+    def _forget(self, at: int) -> None:
+        """What was kept for phones that ask again has had its time."""
+        with self._store.begin() as connection:
+            forget_packages(connection, before=at - KEEP_PACKAGE_SECONDS)
+            forget_refusals(connection, before=at - KEEP_REFUSAL_SECONDS)
+        self._forget_at = at + FORGET_BEAT
 
     def _send(self, row: OutboxRow) -> None:
         if row.kind == "package":

@@ -4,7 +4,8 @@ Order of what is checked, and why:
 
  1. the envelope opens with the city's key and its content is in the format        – else it is dropped: nobody to answer
  2. account inside = account outside, city = this city, message not handled before – else dropped: a hostile door
-    that replays or re-addresses must not even provoke a refusal
+    that replays or re-addresses must not even provoke a refusal; the very same bytes again, seldom and from an account
+    that is checked like any other, get the last answer once more (`repeats`)
  3. the device's signature                                                         – else dropped
  4. the nonce is consumed, in the city's own database                              – else refused
  5. the card's evidence: path, profile, dates, revocation, statement               – else refused
@@ -31,12 +32,20 @@ from sqlalchemy import Connection, Engine
 from app.errors import CityError, Refusal, UnavailableError
 from app.identity.card_evidence import CardChecker, CardIdentity
 from app.issuance.refusals import refusal
-from app.issuance.states import OPEN, STAGE_OF, State
+from app.issuance.repeats import (
+    REPEAT_PAUSE,
+    REPEATABLE,
+    REPEATS_A_DAY,
+    answer_again,
+    where_it_stands,
+)
+from app.issuance.states import State
 from app.registers.gate_client import GateClient
 from app.storage import accounts as account_store
 from app.storage import certificates as certificate_store
 from app.storage import inbox as inbox_store
 from app.storage import nonces as nonce_store
+from app.storage import repeats as repeat_store
 from app.storage import requests as request_store
 from app.storage.accounts import ACTIVE, STOPPED, Account
 from app.storage.inbox import Envelope
@@ -51,7 +60,6 @@ from mobile_api.messages import (
     HistoryEntry,
     HistoryWish,
     Notice,
-    PackageReady,
     Progress,
     Refused,
     Register,
@@ -80,11 +88,16 @@ SendMail = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True)
 class IntakeSettings:
-    """city: six digits. envelope_kid: thumbprint of the city's envelope key. fee_yen: 0 while payment is a free twin."""
+    """city: six digits. envelope_kid: thumbprint of the city's envelope key. fee_yen: 0 while payment is a free twin.
+
+    repeat_pause: seconds between two answers to one message. repeats_a_day: how many a message, a UTC day.
+    """
 
     city: str
     envelope_kid: str
     fee_yen: int = 0
+    repeat_pause: int = REPEAT_PAUSE
+    repeats_a_day: int = REPEATS_A_DAY
 
 
 class Intake:
@@ -160,9 +173,28 @@ class Intake:
         if request.city != self._settings.city:
             return self._drop("other-city")
         with self._store.begin() as connection:
-            if inbox_store.is_handled(connection, request.account, request.message_id):
-                return self._drop("replayed")
+            handled = inbox_store.is_handled(connection, request.account, request.message_id)
+        if handled:
+            return self._repeat(envelope, request)
         return request
+
+    def _repeat(self, envelope: Envelope, request: DeviceRequest) -> None:
+        at, pause = int(self._clock().timestamp()), self._settings.repeat_pause
+        with self._store.begin() as connection:
+            # The count, the answer, the package and the envelope's end are one transaction: all or nothing.
+            if not repeat_store.claim_repeat(
+                connection,
+                request.account,
+                request.message_id,
+                envelope,
+                at=at,
+                pause=pause,
+                a_day=self._settings.repeats_a_day,
+            ):
+                return self._drop("replayed")
+            body = answer_again(connection, request, self._gate, at=at, pause=pause)
+            self._answer(connection, envelope, request, body, at, item=f"again-{at}")
+        return None
 
     def _drop(self, reason: str) -> None:
         self.dropped[reason] += 1
@@ -287,7 +319,7 @@ class Intake:
             if known is not None:
                 if not hmac.compare_digest(known.body_hash, wish.digest()):
                     raise refusal("idempotency")
-                self._answer(connection, envelope, request, self._where_it_stands(connection, known), at)
+                self._answer(connection, envelope, request, where_it_stands(connection, known), at)
                 return
         self._use_nonce(body.statement, request.message_id, at)
         auth = self._cards.check_authentication(
@@ -344,16 +376,6 @@ class Intake:
             request_store.move(connection, row, State.ACCEPTED, at=at, step="payment-free-twin")
             self._answer(connection, envelope, request, Progress(request_id, "accepted"), at)
 
-    def _where_it_stands(self, connection: Connection, known: Request) -> AnswerBody:
-        if known.state is State.RELEASED:
-            package = certificate_store.find_package_id(connection, known.request_id)
-            if package is not None:
-                return PackageReady(known.request_id, package[0], bytes.fromhex(package[1]))
-        if known.state in OPEN:
-            return Progress(known.request_id, STAGE_OF.get(known.state, "accepted"))
-        no = refusal("counter")
-        return Refused(no.code, no.ja, no.en, no.retry)
-
     def _confirm_mail(self, envelope: Envelope, request: DeviceRequest, body: ConfirmMail, at: int) -> None:
         with self._store.begin() as connection:
             confirmed = account_store.confirm_mail(
@@ -401,6 +423,8 @@ class Intake:
         item: str = "answer",
     ) -> None:
         """Queue the answer and mark the message handled: one transaction, so that both or neither happened."""
+        if isinstance(request.body, REPEATABLE):
+            repeat_store.note_repeatable(connection, request.account, request.message_id, envelope, at=at)
         queue_answer(
             connection,
             account=request.account,

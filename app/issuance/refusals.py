@@ -52,6 +52,12 @@ _TEXTS: Final[dict[str, tuple[str, str, bool]]] = {
         "The code is wrong or too old. You can use the service without an e-mail address.",
         True,
     ),
+    # The phone drops the request on this word and may ask anew; docs/formats/package-messages.md names the code.
+    "gone": (
+        "この申請の証明書は、もうお渡しできません。もう一度はじめから申請してください。",
+        "The certificate of this request can no longer be handed over. Please ask for it again.",
+        True,
+    ),
     # Word for word the tax office's own, so that no wording tells one cause from another.
     "counter": (COUNTER.ja, COUNTER.en, COUNTER.retry),
     "technical": (

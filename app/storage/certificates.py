@@ -222,6 +222,16 @@ def mark_revoked(connection: Connection, request_id: str, *, reason: str, at: in
     return True
 
 
+def is_revoked(connection: Connection, request_id: str) -> bool:
+    """Whether the certificate of a request was revoked."""
+    found = connection.execute(
+        select(certificates.c.certificate_id).where(
+            certificates.c.request_id == request_id, certificates.c.revoked_at.is_not(None)
+        )
+    ).first()
+    return found is not None
+
+
 def find_revoked_indices(connection: Connection, status_list: int) -> list[int]:
     """The indices of one list that are invalid, ascending."""
     rows = connection.execute(

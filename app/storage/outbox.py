@@ -2,6 +2,8 @@
 
 Answers are kept as the city's plain JSON and are signed and encrypted only when they are sent, so that a crash between
 can at most seal the same answer twice. Their sequence numbers are given in the transaction that causes them.
+A package is ciphertext for one phone; its row keeps it for a while after the door has confirmed it, so that exactly these
+bytes can be put again when the door loses them.
 """
 
 from __future__ import annotations
@@ -9,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
+from app.storage.repeats import note_answer
 from app.storage.tables import outbox, sequences
-from mobile_api.messages import AnswerBody, format_answer_body
+from mobile_api.messages import AnswerBody, Refused, format_answer_body
 from verifier.formats.encoding import JSON, canonical_json
 
 
@@ -62,6 +65,10 @@ def queue_answer(
     if _is_queued(connection, "answer", account, item_id):
         return
     kind, content = format_answer_body(body)
+    if in_reply_to is not None:
+        # First, so that a repetition of the same message at the same time waits here and both get numbers in order.
+        refused = body if isinstance(body, Refused) else None
+        note_answer(connection, account, in_reply_to, refused=refused, at=at)
     unregistered = {} if encryption_jwk is None else {"encryption_jwk": encryption_jwk}
     row = canonical_json(
         {
@@ -108,6 +115,50 @@ def find_unsent(connection: Connection, limit: int, *, without: Sequence[str] = 
     return [OutboxRow(r.position, r.kind, r.account, r.item_id, bytes(r.body), r.made_at) for r in rows]
 
 
-def mark_sent(connection: Connection, position: int, *, at: int) -> None:
-    """The door confirmed the row. Its body is not needed any more and is emptied."""
-    connection.execute(update(outbox).where(outbox.c.position == position).values(sent_at=at, body=b""))
+def mark_sent(connection: Connection, row: OutboxRow, *, at: int) -> None:
+    """The door confirmed the row. Its body is not needed any more and is emptied; a package's is kept for a while.
+
+    A package that was taken back is forgotten here as well.
+    """
+    emptied = {} if row.kind == "package" else {"body": b""}
+    connection.execute(update(outbox).where(outbox.c.position == row.position).values(sent_at=at, **emptied))
+    if row.kind == "withdrawal":
+        connection.execute(
+            update(outbox)
+            .where(*_package(row.account, row.item_id), outbox.c.sent_at.is_not(None))
+            .values(body=b"")
+        )
+
+
+def queue_again(connection: Connection, *, account: str, package_id: str, at: int, pause: int) -> bool:
+    """Let the same bytes of a package be put once more. False if the city has them no longer or took them back.
+
+    A package that is waiting to be sent, or was sent less than `pause` seconds ago, stays as it is.
+    """
+    if _is_queued(connection, "withdrawal", account, package_id):
+        return False
+    row = connection.execute(
+        select(outbox.c.sent_at, func.length(outbox.c.body)).where(*_package(account, package_id))
+    ).first()
+    if row is None or row[1] == 0:
+        return False
+    connection.execute(
+        update(outbox)
+        .where(*_package(account, package_id), outbox.c.sent_at <= at - pause, func.length(outbox.c.body) > 0)
+        .values(sent_at=None, made_at=at)
+    )
+    return True
+
+
+def forget_packages(connection: Connection, *, before: int) -> int:
+    """Empty the packages that the door confirmed before a time; how many."""
+    result = connection.execute(
+        update(outbox)
+        .where(outbox.c.kind == "package", outbox.c.sent_at < before, func.length(outbox.c.body) > 0)
+        .values(body=b"")
+    )
+    return int(result.rowcount)
+
+
+def _package(account: str, package_id: str) -> tuple[ColumnElement[bool], ...]:
+    return outbox.c.kind == "package", outbox.c.account == account, outbox.c.item_id == package_id

@@ -52,6 +52,20 @@ handled_messages = Table(
     Column("handled_at", BigInteger, nullable=False),
 )
 
+# One row for each handled message that may be asked again: only the very same bytes may, and seldom.
+repeats = Table(
+    "repeats",
+    metadata,
+    Column("account", String(64), primary_key=True),
+    Column("message_id", String(64), primary_key=True),
+    Column("envelope_hash", String(64), nullable=False),
+    # The refusal that ended it, as it was answered; the other answers follow from the tables below.
+    Column("refusal", Text),
+    Column("answered_at", BigInteger, nullable=False),
+    Column("day", BigInteger, nullable=False, server_default="0"),
+    Column("repeated", Integer, nullable=False, server_default="0"),
+)
+
 accounts = Table(
     "accounts",
     metadata,
@@ -128,7 +142,8 @@ artifacts = Table(
     Column("proof", Text),
 )
 
-# Ciphertext to be put on the street door; a row stays until the door has confirmed it.
+# What is to be put on the street door. A body stays until the door has confirmed it; a package's, which is ciphertext
+# for one phone, a few days longer, so that what a door loses can be put there again.
 outbox = Table(
     "outbox",
     metadata,

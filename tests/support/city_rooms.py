@@ -245,10 +245,12 @@ class CityRooms:
         self.intake.handle(envelope)
 
     def answers(self, account: str = "") -> list[tuple[str, AnswerBody]]:
-        """(account, body) of every answer queued, in order."""
+        """(account, body) of every answer queued, in order; what a sender has sent is not there any more."""
         return [
             (row[0], parse_answer_body(content["kind"], content["body"]))
-            for row in self.rows("SELECT account, body FROM outbox WHERE kind = 'answer' ORDER BY position")
+            for row in self.rows(
+                "SELECT account, body FROM outbox WHERE kind = 'answer' AND length(body) > 0 ORDER BY position"
+            )
             if (not account or row[0] == account)
             for content in [parse_canonical_json(bytes(row[1]))]
         ]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import Engine, select
 
-from app.delivery.sender import Sender
+from app.delivery.sender import FORGET_BEAT, KEEP_PACKAGE_SECONDS, Sender
 from app.errors import UnavailableError
 from app.mailbox import MailboxError
 from app.storage.accounts import ACTIVE, Account, store_account
@@ -99,16 +99,47 @@ def test_an_answer_is_signed_by_the_city_and_opens_with_the_phone_only(store: En
     assert all(answer.account == ACCOUNT and answer.body == NOTICE for answer in answers)
 
 
-def test_what_was_confirmed_is_emptied_and_not_sent_again(store: Engine) -> None:
+def test_what_was_confirmed_is_not_sent_again_and_emptied(store: Engine) -> None:
+    """A package is ciphertext and is kept for a while; everything else is emptied at once."""
     door, keys = Door(), Keys()
+    register(store, ec.generate_private_key(ec.SECP256R1()))
     with store.begin() as connection:
+        queue_answer(connection, account=ACCOUNT, item_id="n", in_reply_to=None, body=NOTICE, at=1)
         queue_item(connection, kind="package", account=ACCOUNT, item_id="p", body=b"ciphertext", at=1)
         queue_item(connection, kind="package", account=ACCOUNT, item_id="p", body=b"other", at=1)
     sending = sender(store, door, keys)
-    assert (sending.send_due(), sending.send_due()) == (1, 0)
-    assert door.put == [("package", "p", b"ciphertext")]
+    assert (sending.send_due(), sending.send_due()) == (2, 0)
+    assert door.put[1:] == [("package", "p", b"ciphertext")]
     with store.begin() as connection:
-        assert connection.execute(select(outbox.c.body)).scalar_one() == b""
+        kept = {row.kind: row.body for row in connection.execute(select(outbox.c.kind, outbox.c.body))}
+    assert kept == {"answer": b"", "package": b"ciphertext"}
+
+
+def test_a_package_is_kept_some_days_and_a_withdrawn_one_not_at_all(store: Engine) -> None:
+    door, keys = Door(), Keys()
+    now = [NOW]
+    kid = thumbprint(keys.key.public_key())
+    sending = Sender(store, door, keys, city="992011", statement_kid=kid, clock=lambda: now[0])
+
+    def kept() -> dict[str, bytes]:
+        with store.begin() as connection:
+            rows = connection.execute(
+                select(outbox.c.item_id, outbox.c.body).where(outbox.c.kind == "package")
+            )
+            return {row.item_id: row.body for row in rows}
+
+    with store.begin() as connection:
+        for item in ("p", "withdrawn"):
+            queue_item(connection, kind="package", account=ACCOUNT, item_id=item, body=b"ciphertext", at=1)
+        queue_item(connection, kind="withdrawal", account=ACCOUNT, item_id="withdrawn", body=b"", at=1)
+    sending.send_due()
+    assert kept() == {"p": b"ciphertext", "withdrawn": b""}
+    now[0] += timedelta(seconds=KEEP_PACKAGE_SECONDS)
+    sending.send_due()
+    assert kept()["p"] == b"ciphertext"
+    now[0] += timedelta(seconds=FORGET_BEAT)
+    sending.send_due()
+    assert kept() == {"p": b"", "withdrawn": b""}
 
 
 def test_an_outage_keeps_the_row_and_the_order(store: Engine) -> None:

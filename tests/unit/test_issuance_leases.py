@@ -172,7 +172,7 @@ def test_an_answer_is_queued_once_and_numbered(store: Engine) -> None:
         assert [row.item_id for row in rows] == ["one", "two"]
         assert b'"sequence":1' in rows[0].body
         assert b'"sequence":2' in rows[1].body
-        outbox_store.mark_sent(connection, rows[0].position, at=2)
+        outbox_store.mark_sent(connection, rows[0], at=2)
         assert [row.item_id for row in outbox_store.find_unsent(connection, 10)] == ["two"]
         assert outbox_store.find_unsent(connection, 10, without=["a" * 22]) == []
         emptied = connection.exec_driver_sql("SELECT body FROM outbox WHERE item_id = 'one'").scalar_one()
