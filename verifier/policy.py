@@ -27,13 +27,14 @@ INCLUSION: Final = "inclusion"
 ANCHOR: Final = "anchor"
 CHAIN: Final = "chain"
 WITNESSES: Final = "witnesses"
+COMPROMISE: Final = "compromise"
 STATUS: Final = "status"
 VALIDITY: Final = "validity"
 HOLDER: Final = "holder"
 
 CHECKS: Final = (
     FORMAT, TRUST, DECRYPTION, SEAL, PATH, TIMESTAMP, DATA, CREDENTIAL,
-    INCLUSION, ANCHOR, CHAIN, WITNESSES, STATUS, VALIDITY, HOLDER,
+    INCLUSION, ANCHOR, CHAIN, WITNESSES, COMPROMISE, STATUS, VALIDITY, HOLDER,
 )  # fmt: skip
 """Every check, in the order of the walk."""
 
@@ -68,7 +69,10 @@ class Policy:
 
 
 _ALWAYS: Final = frozenset(
-    {FORMAT, TRUST, DECRYPTION, SEAL, PATH, TIMESTAMP, DATA, CREDENTIAL, INCLUSION, STATUS, VALIDITY}
+    {
+        *(FORMAT, TRUST, DECRYPTION, SEAL, PATH, TIMESTAMP, DATA, CREDENTIAL),
+        *(INCLUSION, COMPROMISE, STATUS, VALIDITY),
+    }
 )
 
 ISSUANCE_GATE: Final = Policy("issuance-gate", _ALWAYS)

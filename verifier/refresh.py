@@ -10,20 +10,25 @@ evidence as old as it is. This module asks nobody itself: `Sources` does.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 
+from verifier.checks.compromise import KeyCompromisedError
 from verifier.checks.status import verify_status_list
 from verifier.errors import FormatError, SourceError
 from verifier.formats.bundle import Bundle, build_bundle, parse_bundle
 from verifier.formats.chain_anchor import verify_anchor_receipt
-from verifier.formats.checkpoint import verify_bundled_checkpoint
+from verifier.formats.checkpoint import Checkpoint, peek_checkpoint, verify_bundled_checkpoint
+from verifier.formats.compromise import FormerLog
 from verifier.formats.credential import parse_credential, peek_claims
 from verifier.formats.encoding import sha256
 from verifier.formats.evidence import parse_evidence
-from verifier.formats.status_list import parse_status_list
+from verifier.formats.signed_note import VerifierKey
+from verifier.formats.status_list import StatusList, parse_status_list
+from verifier.formats.tiles import Fetch
 from verifier.formats.timestamp import parse_token, verify_token
-from verifier.formats.tlog_proof import format_tlog_proof, parse_tlog_proof, upgrade_tlog_proof
+from verifier.formats.tlog_proof import TlogProof, format_tlog_proof, parse_tlog_proof, upgrade_tlog_proof
 from verifier.formats.x509_path import PathError
 from verifier.sources import Sources
 from verifier.trust import TrustList
@@ -39,38 +44,71 @@ def refresh_evidence(data: bytes, trust: TrustList, sources: Sources, *, now: dt
     if bundle.key_binding is not None:
         raise FormatError("bound-bundle", "evidence of a submission is not changed")
     bundle = _with_status(bundle, trust, sources, now)
-    if trust.content.chain is not None and bundle.anchor is None:
-        bundle = _with_anchor(bundle, trust, sources)
+    log, former = trust.content.log_of(parse_tlog_proof(bundle.inclusion).checkpoint)
+    if former is not None and former.compromised:
+        bundle = _under_named_state(bundle, trust, sources, former)
+    elif trust.content.chain is not None and bundle.anchor is None:
+        bundle = _with_anchor(bundle, trust, sources, log)
     return build_bundle(bundle)
 
 
-def _with_anchor(bundle: Bundle, trust: TrustList, sources: Sources) -> Bundle:
-    content = trust.content
-    chain = content.chain
-    if chain is None:
-        return bundle
-    base = "/" + content.log.name.split("/", 1)[1]
-
-    def fetch(path: str) -> bytes:
-        return sources.public_file(content.public_url, f"{base}/{path}")
-
+def _with_anchor(bundle: Bundle, trust: TrustList, sources: Sources, log: VerifierKey) -> Bundle:
+    fetch = _fetcher(trust, sources, log)
     try:
         checkpoint = fetch("anchored")
-        head = verify_bundled_checkpoint(checkpoint, content.log, content.witness_policy.keys).checkpoint
-        proof = upgrade_tlog_proof(
-            parse_tlog_proof(bundle.inclusion),
-            _entry(bundle),
-            checkpoint,
-            fetch,
-            content.log,
-            content.witness_policy.keys,
-        )
-        anchor = fetch(f"receipts/{head.size}")
-        receipt = verify_anchor_receipt(anchor, content.log, chain.chain_id, chain.contract)
-        if receipt.checkpoint != head:
-            return bundle
+        proof, head = _proof_under(bundle, trust, checkpoint, fetch)
+        anchor = _receipt(trust, head, fetch)
     except (SourceError, FormatError):
         return bundle
+    return _with_evidence(bundle, proof, anchor, fetch)
+
+
+def _under_named_state(bundle: Bundle, trust: TrustList, sources: Sources, former: FormerLog) -> Bundle:
+    """The proof under the state of a former log that the trust list names: its key alone says nothing any more."""
+    if peek_checkpoint(parse_tlog_proof(bundle.inclusion).checkpoint) == former.last:
+        return bundle
+    fetch = _fetcher(trust, sources, former.log)
+    for name in (f"checkpoints/{former.size}", "anchored", "checkpoint"):
+        try:
+            proof, head = _proof_under(bundle, trust, fetch(name), fetch)
+        except (SourceError, FormatError):
+            continue
+        if head != former.last:
+            continue
+        anchor = None
+        with contextlib.suppress(SourceError, FormatError):
+            anchor = _receipt(trust, head, fetch)
+        return _with_evidence(bundle, proof, anchor, fetch)
+    return bundle
+
+
+def _fetcher(trust: TrustList, sources: Sources, log: VerifierKey) -> Fetch:
+    base = "/" + log.name.split("/", 1)[1]
+    return lambda path: sources.public_file(trust.content.public_url, f"{base}/{path}")
+
+
+def _proof_under(
+    bundle: Bundle, trust: TrustList, checkpoint: bytes, fetch: Fetch
+) -> tuple[TlogProof, Checkpoint]:
+    log, witnesses = trust.content.log_of(checkpoint)[0], trust.content.witness_policy.keys
+    head = verify_bundled_checkpoint(checkpoint, log, witnesses).checkpoint
+    old = parse_tlog_proof(bundle.inclusion)
+    return upgrade_tlog_proof(old, _entry(bundle), checkpoint, fetch, log, witnesses), head
+
+
+def _receipt(trust: TrustList, head: Checkpoint, fetch: Fetch) -> bytes:
+    chain = trust.content.chain
+    if chain is None:
+        raise SourceError("no-chain", "the trust list names no chain")
+    anchor = fetch(f"receipts/{head.size}")
+    log = trust.content.log_of(anchor)[0]
+    if verify_anchor_receipt(anchor, log, chain.chain_id, chain.contract).checkpoint != head:
+        raise FormatError("other-checkpoint", "the receipt belongs to another state of the log")
+    return anchor
+
+
+def _with_evidence(bundle: Bundle, proof: TlogProof, anchor: bytes | None, fetch: Fetch) -> Bundle:
+    checkpoint, head = proof.checkpoint, peek_checkpoint(proof.checkpoint)
     timestamp = None
     try:
         token = fetch(f"timestamps/{head.size}")
@@ -85,12 +123,28 @@ def _with_status(bundle: Bundle, trust: TrustList, sources: Sources, now: dt.dat
     reference = peek_claims(parse_credential(bundle.credential)).status
     try:
         token = sources.status_list(reference.uri)
-        newer = verify_status_list(token, reference.uri, trust.content.credential_cas, now=now)
-        if newer.issued > parse_status_list(bundle.status).issued:
+        newer = _verified_list(token, reference.uri, trust, now)
+        if newer.issued > parse_status_list(bundle.status).issued or _is_by_stolen_key(
+            bundle.status, reference.uri, trust, now
+        ):
             return dataclasses.replace(bundle, status=token.strip(b"\r\n"))
-    except (SourceError, FormatError, PathError):
+    except (SourceError, FormatError, PathError, KeyCompromisedError):
         return bundle
     return bundle
+
+
+def _verified_list(token: bytes, uri: str, trust: TrustList, now: dt.datetime) -> StatusList:
+    content = trust.content
+    return verify_status_list(token, uri, content.credential_cas, now=now, compromised=content.compromised)
+
+
+def _is_by_stolen_key(token: bytes, uri: str, trust: TrustList, now: dt.datetime) -> bool:
+    # Such a list may claim any time: a genuine one replaces it, however old.
+    try:
+        _verified_list(token, uri, trust, now)
+    except KeyCompromisedError:
+        return True
+    return False
 
 
 def _entry(bundle: Bundle) -> bytes:

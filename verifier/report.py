@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 from verifier.formats.encoding import JSON
-from verifier.policy import DECRYPTION, FORMAT, HOLDER, PATH, STATUS, TRUST, VALIDITY, Policy
+from verifier.policy import COMPROMISE, DECRYPTION, FORMAT, HOLDER, PATH, STATUS, TRUST, VALIDITY, Policy
 
 
 class Outcome(StrEnum):
@@ -40,6 +40,7 @@ class Reading(StrEnum):
     VALID = "valid"
     TAMPERED = "tampered"
     UNKNOWN_ISSUER = "unknown-issuer"
+    KEY_COMPROMISED = "key-compromised"
     REVOKED = "revoked"
     EXPIRED = "expired"
     NOT_FOR_YOU = "not-for-you"
@@ -124,6 +125,10 @@ SENTENCES: Final[Mapping[Reading, tuple[str, str]]] = {
         "発行元不明 ─ 信頼リストにある市が発行したものではありません",
         "Unknown issuer: not issued by a city on your trust list",
     ),
+    Reading.KEY_COMPROMISED: (
+        "盗まれた鍵 ─ 市の鍵が盗まれた後のもので、市が発行したとは認められません",
+        "Stolen key: made after the city's key was stolen, and not accepted as issued by the city",
+    ),
     Reading.REVOKED: (
         "失効 ─ 市がこの証明書を無効にしました",
         "Revoked: the city has withdrawn this certificate",
@@ -158,6 +163,7 @@ TITLES: Final[Mapping[str, tuple[str, str]]] = {
     "anchor": ("台帳の外部への記録", "Anchor receipt of the log"),
     "chain": ("外部の記録の確認", "The chain's own word"),
     "witnesses": ("立会人の署名", "Witness signatures"),
+    "compromise": ("盗まれた鍵でないこと", "No stolen key"),
     "status": ("失効していないこと", "Not revoked"),
     "validity": ("有効期間", "Period of validity"),
     "holder": ("提出者と提出先", "Holder and recipient"),
@@ -187,6 +193,7 @@ _UNKNOWN: Final = frozenset(
     }
 )
 _DEAD: Final[Mapping[tuple[str, str], Reading]] = {
+    (COMPROMISE, "key-compromised"): Reading.KEY_COMPROMISED,
     (STATUS, "revoked"): Reading.REVOKED,
     (VALIDITY, "expired"): Reading.EXPIRED,
     (VALIDITY, "not-yet-valid"): Reading.EXPIRED,
@@ -197,7 +204,7 @@ _DEAD: Final[Mapping[tuple[str, str], Reading]] = {
     (HOLDER, "binding-too-old"): Reading.NOT_FOR_YOU,
     (HOLDER, "request-expired"): Reading.NOT_FOR_YOU,
 }
-_GRAVITY: Final = (Reading.REVOKED, Reading.EXPIRED, Reading.NOT_FOR_YOU)
+_GRAVITY: Final = (Reading.KEY_COMPROMISED, Reading.REVOKED, Reading.EXPIRED, Reading.NOT_FOR_YOU)
 
 
 def conclude(findings: Iterable[Finding], policy: Policy) -> tuple[Verdict, Reading]:

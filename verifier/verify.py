@@ -13,9 +13,10 @@ What must be shown, in this order (the numbers stand again in the code):
  9. All three are one entry of the city's log ...                                     inclusion
 10. ... which witnesses saw ...                                                       witnesses
 11. ... and which was anchored outside.                                               anchor, chain
-12. It has not been revoked, as of when.                                              status
-13. Today lies in its period of validity.                                             validity
-14. It was handed to us, for this request, by the phone it was issued to.              holder
+12. No key that it rests on was stolen before it was logged.                           compromise
+13. It has not been revoked, as of when.                                              status
+14. Today lies in its period of validity.                                             validity
+15. It was handed to us, for this request, by the phone it was issued to.              holder
 
 What the caller still has to do: say which request a submission answers, keep its trust directory up to
 date, and read the data of the report, not the print of the page. Every step is made even when an earlier
@@ -44,6 +45,7 @@ from verifier.checks.case import (
     undetermined,
 )
 from verifier.checks.chain import check_chain
+from verifier.checks.compromise import check_compromise
 from verifier.checks.credential import check_credential
 from verifier.checks.data import check_data
 from verifier.checks.holder import check_holder
@@ -188,15 +190,18 @@ def _walk(
     request: bytes | None,
 ) -> Report:
     seal_finding, seal = check_seal(case)  # 4
-    path_finding = check_path(case, seal)  # 5
-    timestamp_finding = check_timestamp(case, seal)  # 6
+    path_finding, seal_path = check_path(case, seal)  # 5
+    timestamp_finding, authority_path = check_timestamp(case, seal)  # 6
     data_finding = check_data(case)  # 7
-    credential_finding = check_credential(case)  # 8
+    credential_finding, credential_path = check_credential(case)  # 8
     inclusion_finding, checkpoint = check_inclusion(case)  # 9
     witnesses_finding = check_witnesses(case, checkpoint)  # 10
     anchor_finding, receipt = check_anchor(case, checkpoint)  # 11
     chain_finding = check_chain(case, receipt)
-    status_finding, status_as_of = check_status(case)  # 12
+    relied = (*seal_path, *authority_path, *credential_path)
+    vouching = (witnesses_finding, chain_finding)
+    compromise_finding = check_compromise(case, relied, checkpoint, vouching)  # 12
+    status_finding, status_as_of = check_status(case)  # 13
     made = (
         *findings,
         seal_finding,
@@ -208,9 +213,10 @@ def _walk(
         witnesses_finding,
         anchor_finding,
         chain_finding,
+        compromise_finding,
         status_finding,
-        check_validity(case),  # 13
-        check_holder(case, request),  # 14
+        check_validity(case),  # 14
+        check_holder(case, request),  # 15
     )
     report = _report(kind, made, case.policy, case.now, lists, chosen)
     report = replace(report, status_as_of=status_as_of, not_asked=_not_asked(case, request))

@@ -2,7 +2,8 @@
 
 A good signature says that the city once signed these words, so that the paper can be compared with them. It
 does not say that the certificate is still in force, nor that the paper is the page: the verdict is never
-VALID.
+VALID. It has no place in the log either: after its key was stolen nobody can say when it was made, and what it
+says is not handed out.
 """
 
 from __future__ import annotations
@@ -12,18 +13,19 @@ from collections.abc import Sequence
 
 from verifier.checks.case import JAPAN, failed, failed_by, passed, undetermined
 from verifier.errors import FormatError
+from verifier.formats.compromise import key_digest
 from verifier.formats.page_qr import PageStatement, page_key_id, parse_page_qr, verify_page_signature
-from verifier.policy import CREDENTIAL, FORMAT, STATUS, TRUST, VALIDITY, Policy
+from verifier.policy import COMPROMISE, CREDENTIAL, FORMAT, STATUS, TRUST, VALIDITY, Policy
 from verifier.report import Finding, Report, conclude
 from verifier.trust import TrustList
 
-PAGE_QR: Policy = Policy("page-qr", frozenset({FORMAT, TRUST, CREDENTIAL, VALIDITY, STATUS}))
+PAGE_QR: Policy = Policy("page-qr", frozenset({FORMAT, TRUST, CREDENTIAL, COMPROMISE, VALIDITY, STATUS}))
 
 
 def examine_page_qr(
     text: str, *, trust: Sequence[TrustList], now: dt.datetime
 ) -> tuple[Report, PageStatement | None]:
-    """A report that is at best UNDETERMINED, and the statement if its signature is the city's."""
+    """A report that is at best UNDETERMINED, and the statement if its signature is the city's (by no stolen key)."""
     try:
         signed = parse_page_qr(text.strip())
     except FormatError as error:
@@ -56,6 +58,11 @@ def examine_page_qr(
         findings.append(failed_by(CREDENTIAL, error))
         return _report(tuple(findings), trust, chosen, now), None
     findings.append(passed(CREDENTIAL))
+    if any(entry.key == key_digest(key) for entry in chosen.content.compromised):
+        detail = "signed with a key that was stolen, and a printed code does not show when"
+        findings.append(undetermined(COMPROMISE, "no-log-evidence", detail))
+        return _report(tuple(findings), trust, chosen, now), None
+    findings.append(passed(COMPROMISE))
     findings.append(_validity(signed.statement, now))
     findings.append(
         undetermined(STATUS, "no-status-reference", "the code does not say where its status is kept")

@@ -26,7 +26,8 @@ def check_anchor(case: Case, verified: VerifiedCheckpoint | None) -> tuple[Findi
     if verified is None:
         return undetermined(ANCHOR, "no-checkpoint", "the checkpoint itself is wrong"), None
     try:
-        receipt = verify_anchor_receipt(bundle.anchor, case.trust.log, chain.chain_id, chain.contract)
+        log, _former = case.trust.log_of(bundle.anchor)
+        receipt = verify_anchor_receipt(bundle.anchor, log, chain.chain_id, chain.contract)
     except FormatError as error:
         return failed_by(ANCHOR, error), None
     if receipt.checkpoint != verified.checkpoint:
@@ -66,7 +67,7 @@ def _newer_receipt(case: Case) -> AnchorReceipt | None:
             note = parts.proof.checkpoint if name is None else _fetch(case, name)
             receipt = _receipt_over(case, note, trust.chain)
             if name is not None:
-                keys = (trust.log, trust.witness_policy.keys)
+                keys = (trust.log_of(note)[0], trust.witness_policy.keys)
                 upgrade_tlog_proof(parts.proof, entry, note, lambda path: _fetch(case, path), *keys)
         except (SourceError, FormatError):
             continue
@@ -75,15 +76,16 @@ def _newer_receipt(case: Case) -> AnchorReceipt | None:
 
 
 def _receipt_over(case: Case, note: bytes, chain: ChainTrust) -> AnchorReceipt:
-    log = case.trust.log
-    head = verify_bundled_checkpoint(note, log, case.trust.witness_policy.keys).checkpoint
+    trust = case.trust
+    head = verify_bundled_checkpoint(note, trust.log_of(note)[0], trust.witness_policy.keys).checkpoint
     data = _fetch(case, f"receipts/{head.size}")
-    receipt = verify_anchor_receipt(data, log, chain.chain_id, chain.contract)
+    receipt = verify_anchor_receipt(data, trust.log_of(data)[0], chain.chain_id, chain.contract)
     if receipt.checkpoint != head:
         raise FormatError("other-checkpoint", "the receipt belongs to another state of the log")
     return receipt
 
 
 def _fetch(case: Case, path: str) -> bytes:
-    base = "/" + case.trust.log.name.partition("/")[2]
+    log = case.trust.log if case.parts.proof is None else case.trust.log_of(case.parts.proof.checkpoint)[0]
+    base = "/" + log.name.partition("/")[2]
     return case.sources.public_file(case.trust.public_url, f"{base}/{path}")

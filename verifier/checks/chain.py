@@ -49,7 +49,7 @@ def _made_again(case: Case, chain: ChainTrust, receipt: AnchorReceipt) -> Anchor
     path = f"/{receipt.origin.partition('/')[2]}/receipts/{receipt.size}"
     try:
         data = case.sources.public_file(case.trust.public_url, path)
-        again = verify_anchor_receipt(data, case.trust.log, chain.chain_id, chain.contract)
+        again = verify_anchor_receipt(data, case.trust.log_of(data)[0], chain.chain_id, chain.contract)
     except (SourceError, FormatError):
         return None
     return again if again.checkpoint == receipt.checkpoint and again != receipt else None

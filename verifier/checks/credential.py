@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cryptography import x509
+
 from verifier.checks.case import (
     Case,
     end_of_day_of_issue,
@@ -19,8 +21,16 @@ from verifier.policy import CREDENTIAL
 from verifier.report import Finding
 
 
-def check_credential(case: Case) -> Finding:
-    """RFC 9901 section 7.1 step 2, by a certificate that speaks for the issuer on the trust list."""
+def check_credential(case: Case) -> tuple[Finding, tuple[x509.Certificate, ...]]:
+    """RFC 9901 section 7.1 step 2, by a certificate that speaks for the issuer on the trust list.
+
+    Answers the certificate path too, the credential's first, authority of the trust list last; () if there is none.
+    """
+    wrong = _check_words(case)
+    return _check_signature(case) if wrong is None else (wrong, ())
+
+
+def _check_words(case: Case) -> Finding | None:
     credential, claims, trust = case.parts.credential, case.parts.claims, case.trust
     if credential is None or claims is None:
         return not_applicable(CREDENTIAL, "no-credential", "a bare page has no credential")
@@ -34,9 +44,16 @@ def check_credential(case: Case) -> Finding:
         return failed(
             CREDENTIAL, "not-canonical", "header members or disclosures are not as the city writes them"
         )
+    return None
+
+
+def _check_signature(case: Case) -> tuple[Finding, tuple[x509.Certificate, ...]]:
+    credential, claims, trust = case.parts.credential, case.parts.claims, case.trust
+    if credential is None or claims is None:
+        return not_applicable(CREDENTIAL, "no-credential", "a bare page has no credential"), ()
     try:
         chain = load_certificates(peek_x5c(credential.jws))
-        verify_path(
+        path = verify_path(
             chain[0],
             intermediates=chain[1:],
             anchors=load_certificates(trust.credential_cas),
@@ -47,10 +64,10 @@ def check_credential(case: Case) -> Finding:
         key = p256_key(parse_certificate(peek_x5c(credential.jws)[0]))
         credential.jws.verify(key)
     except (FormatError, PathError) as error:
-        return failed_by(CREDENTIAL, error)
+        return failed_by(CREDENTIAL, error), ()
     if credential.jws.header["kid"] != thumbprint(key):
-        return failed(CREDENTIAL, "not-canonical", "kid is not the key's thumbprint")
-    return passed(CREDENTIAL)
+        return failed(CREDENTIAL, "not-canonical", "kid is not the key's thumbprint"), path
+    return passed(CREDENTIAL), path
 
 
 def _city(authority: object) -> object:

@@ -1,4 +1,7 @@
-"""Is it in the city's log? The leaf, computed from the contents, under a checkpoint that the log signed."""
+"""Is it in the city's log? The leaf, computed from the contents, under a checkpoint that the log signed.
+
+What a signature by a former key of the log is still worth is asked in `compromise`.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,8 @@ def check_inclusion(case: Case) -> tuple[Finding, VerifiedCheckpoint | None]:
             page=None if parts.sealed is None else parts.sealed.revision,
             credential=parts.credential.issuer_jwt,
         )
-        verified = verify_tlog_proof(parts.proof, entry, case.trust.log, case.trust.witness_policy.keys)
+        log, _former = case.trust.log_of(parts.proof.checkpoint)
+        verified = verify_tlog_proof(parts.proof, entry, log, case.trust.witness_policy.keys)
     except FormatError as error:
         return failed_by(INCLUSION, error), None
     head = verified.checkpoint

@@ -34,13 +34,16 @@ from verifier.policy import PATH
 from verifier.report import Finding
 
 
-def check_path(case: Case, seal: VerifiedSeal | None) -> Finding:
-    """Path and revocation of the seal's certificate at the time of the time-stamp (lists are enclosed)."""
+def check_path(case: Case, seal: VerifiedSeal | None) -> tuple[Finding, tuple[x509.Certificate, ...]]:
+    """Path and revocation of the seal's certificate at the time of the time-stamp (lists are enclosed).
+
+    Answers the path too, seal first, authority of the trust list last; () if there is none.
+    """
     sealed = case.parts.sealed
     if sealed is None:
-        return not_applicable(PATH, "no-page", "the file holds no page")
+        return not_applicable(PATH, "no-page", "the file holds no page"), ()
     if seal is None:
-        return undetermined(PATH, "no-seal", "the seal itself is wrong")
+        return undetermined(PATH, "no-seal", "the seal itself is wrong"), ()
     try:
         path = verify_path(
             seal.signer,
@@ -51,14 +54,13 @@ def check_path(case: Case, seal: VerifiedSeal | None) -> Finding:
         )
         verify_revocation(path, [parse_crl(der) for der in sealed.crls], at=seal.sealed_at)
     except (FormatError, PathError) as error:
-        return failed_by(PATH, error)
+        return failed_by(PATH, error), ()
     except RevocationUnknownError as error:
-        return undetermined(PATH, error.code, error.detail)
+        return undetermined(PATH, error.code, error.detail), ()
     if _organisations(seal.signer) != [_expected_organisation(case)]:
-        return failed(
-            PATH, "other-organisation", "the seal belongs to another organisation than the data names"
-        )
-    return passed(PATH, detail=seal.signer.subject.rfc4514_string())
+        detail = "the seal belongs to another organisation than the data names"
+        return failed(PATH, "other-organisation", detail), path
+    return passed(PATH, detail=seal.signer.subject.rfc4514_string()), path
 
 
 def _organisations(certificate: x509.Certificate) -> list[str]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 
 from verifier.checks.case import Case, failed, failed_by, instant, load_certificates, passed, undetermined
+from verifier.checks.compromise import KeyCompromisedError, refuse_compromised
 from verifier.errors import FormatError, SourceError
+from verifier.formats.compromise import CompromisedKey
 from verifier.formats.credential import StatusReference, peek_x5c
 from verifier.formats.status_list import VALID, StatusList, parse_status_list
 from verifier.formats.x509_path import PathError, Usage, p256_key, verify_path
@@ -17,7 +20,7 @@ def check_status(case: Case) -> tuple[Finding, dt.datetime | None]:
     """The finding, and when its evidence was made.
 
     Revoked in any list that the city signed is a no. A list that is too old, or that did not come, decides
-    nothing.
+    nothing; nor does one by a stolen key, whatever it says: no entry of the log shows when it was made.
     """
     bundle, claims = case.parts.bundle, case.parts.claims
     if bundle is None or claims is None:
@@ -30,23 +33,28 @@ def check_status(case: Case) -> tuple[Finding, dt.datetime | None]:
     if bundle.status != bundle.status.strip(b"\r\n"):
         # A server may end the file with a line; in a bundle nothing is ignorable.
         return failed(STATUS, "not-canonical", "something stands around the enclosed list"), None
+    newest: StatusList | None = None
     try:
         newest = _verified(case, bundle.status, reference)
         if newest.status(reference.index) != VALID:
             return _revoked(newest), instant(newest.issued)
     except (FormatError, PathError) as error:
         return failed_by(STATUS, error), None
-    if case.policy.ask_status:
+    except KeyCompromisedError as error:
+        if not case.policy.ask_status:
+            return undetermined(STATUS, error.code, error.detail, retry=True), None
+    enclosed = None if newest is None else instant(newest.issued)
+    if newest is None or case.policy.ask_status:
         try:
             present = _verified(case, case.sources.status_list(reference.uri), reference)
             state = present.status(reference.index)
-        except (SourceError, FormatError, PathError) as error:
+        except (SourceError, FormatError, PathError, KeyCompromisedError) as error:
             # A list that came over the network and is not what the city signs is an outage of that source.
             detail = f"the present list could not be had: {error.code}"
-            return undetermined(STATUS, "list-unreachable", detail, retry=True), instant(newest.issued)
-        if present.issued < newest.issued:
+            return undetermined(STATUS, "list-unreachable", detail, retry=True), enclosed
+        if newest is not None and present.issued < newest.issued:
             detail = "the source answers with an older list than the enclosed one"
-            return undetermined(STATUS, "list-too-old", detail, retry=True), instant(newest.issued)
+            return undetermined(STATUS, "list-too-old", detail, retry=True), enclosed
         newest = present
         if state != VALID:
             return _revoked(newest), instant(newest.issued)
@@ -66,22 +74,30 @@ def _fresh(case: Case, newest: StatusList) -> Finding:
 
 
 def _verified(case: Case, data: bytes, reference: StatusReference) -> StatusList:
-    """The list, if the city signed it for this address. Raises: FormatError, PathError."""
-    return verify_status_list(data, reference.uri, case.trust.credential_cas, now=case.now)
+    """The list, if the city signed it for this address. Raises: FormatError, PathError, KeyCompromisedError."""
+    trust = case.trust
+    return verify_status_list(
+        data, reference.uri, trust.credential_cas, now=case.now, compromised=trust.compromised
+    )
 
 
 def verify_status_list(
-    data: bytes, uri: str, credential_cas: tuple[bytes, ...], *, now: dt.datetime
+    data: bytes,
+    uri: str,
+    credential_cas: tuple[bytes, ...],
+    *,
+    now: dt.datetime,
+    compromised: Sequence[CompromisedKey],
 ) -> StatusList:
     """The list at `uri`, if a certificate under one of `credential_cas` (DER) for this city signed it.
 
-    Raises: FormatError, PathError.
+    Raises: FormatError, PathError, KeyCompromisedError (it is the city's, by a key of `compromised`).
     """
     token = parse_status_list(data)
     if token.uri != uri:
         raise FormatError("other-list", "the token is of another list")
     chain = load_certificates(peek_x5c(token.jws))
-    verify_path(
+    path = verify_path(
         chain[0],
         intermediates=chain[1:],
         anchors=load_certificates(credential_cas),
@@ -90,6 +106,7 @@ def verify_status_list(
         san_uri=uri.rpartition("/")[0],
     )
     token.jws.verify(p256_key(chain[0]))
+    refuse_compromised(path, compromised)
     return token
 
 

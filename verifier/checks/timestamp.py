@@ -16,6 +16,7 @@ from verifier.checks.case import (
     passed,
     undetermined,
 )
+from verifier.checks.compromise import find_compromised
 from verifier.errors import FormatError
 from verifier.formats.encoding import sha256
 from verifier.formats.pdf_seal import VerifiedSeal
@@ -32,29 +33,37 @@ from verifier.policy import TIMESTAMP
 from verifier.report import Finding
 
 
-def check_timestamp(case: Case, seal: VerifiedSeal | None) -> Finding:
-    """The authorities' certificates and times, for the page and for the checkpoint (if it is there)."""
+def check_timestamp(case: Case, seal: VerifiedSeal | None) -> tuple[Finding, tuple[x509.Certificate, ...]]:
+    """The authorities' certificates and times, for the page and for the checkpoint (if it is there).
+
+    Answers the path of the page's authority too, () if there is none. A time-stamp of the checkpoint by a stolen key is
+    no evidence of anything and is not counted: no entry of the log contains it, and no verdict rests on it.
+    """
     parts = case.parts
     token = None if parts.bundle is None else parts.bundle.timestamp
     if parts.sealed is None and token is None:
-        return not_applicable(TIMESTAMP, "no-page", "the file holds no page and no other time-stamp")
+        return not_applicable(TIMESTAMP, "no-page", "the file holds no page and no other time-stamp"), ()
     if parts.sealed is not None and seal is None:
-        return undetermined(TIMESTAMP, "no-seal", "the seal itself is wrong")
+        return undetermined(TIMESTAMP, "no-seal", "the seal itself is wrong"), ()
     try:
         crls = () if parts.sealed is None else tuple(parse_crl(der) for der in parts.sealed.crls)
         moments = []
+        path: tuple[x509.Certificate, ...] = ()
         if parts.sealed is not None and seal is not None:
-            _verify_authority(case, seal.authority, parts.sealed.timestamp, crls)
+            path = _verify_authority(case, seal.authority, parts.sealed.timestamp, crls)
             moments.append(("sealed", seal.sealed_at))
         if token is not None and parts.proof is not None:
-            moments.append(("logged", _checkpoint_time(case, token, parts.proof.checkpoint)))
+            logged_at = _checkpoint_time(case, token, parts.proof.checkpoint)
+            moments += [] if logged_at is None else [("logged", logged_at)]
     except (FormatError, PathError) as error:
-        return failed_by(TIMESTAMP, error)
+        return failed_by(TIMESTAMP, error), ()
     except RevocationUnknownError as error:
-        return undetermined(TIMESTAMP, error.code, error.detail)
+        return undetermined(TIMESTAMP, error.code, error.detail), ()
     if any(moment > case.now + case.policy.clock_skew for _, moment in moments):
-        return failed(TIMESTAMP, "in-the-future", "a time-stamp lies in the future of this computer's clock")
-    return passed(TIMESTAMP, detail=", ".join(f"{name} {at:%Y-%m-%dT%H:%M:%SZ}" for name, at in moments))
+        detail = "a time-stamp lies in the future of this computer's clock"
+        return failed(TIMESTAMP, "in-the-future", detail), path
+    times = ", ".join(f"{name} {at:%Y-%m-%dT%H:%M:%SZ}" for name, at in moments)
+    return passed(TIMESTAMP, detail=times), path
 
 
 def _verify_authority(
@@ -62,7 +71,7 @@ def _verify_authority(
     authority: x509.Certificate,
     token: TimestampToken,
     crls: Sequence[x509.CertificateRevocationList] | None,
-) -> None:
+) -> tuple[x509.Certificate, ...]:
     path = verify_path(
         authority,
         intermediates=(),
@@ -72,11 +81,12 @@ def _verify_authority(
     )
     if crls is not None:
         verify_revocation(path, crls, at=token.time)
+    return path
 
 
-def _checkpoint_time(case: Case, data: bytes, checkpoint: bytes) -> dt.datetime:
+def _checkpoint_time(case: Case, data: bytes, checkpoint: bytes) -> dt.datetime | None:
     # No revocation lists travel with this token: it is evidence beside the log's own, no verdict rests on
     # it alone.
     token = parse_token(data)
-    _verify_authority(case, verify_token(token, digest=sha256(checkpoint)), token, None)
-    return token.time
+    path = _verify_authority(case, verify_token(token, digest=sha256(checkpoint)), token, None)
+    return None if find_compromised(path, case.trust.compromised) else token.time

@@ -7,10 +7,12 @@ threshold; there is no other metadata. The signed field "x-akashi" says what is 
     {"v":1,"city":"992011","name":"見本市","public_url":…,"iss":…,"vct":[…],"seal_cas":[b64 DER…],
      "credential_cas":[…],"credential_keys":[jwk…],"tsa_cas":[…],"log":{"origin":…,"vkey":…},"witnesses":policy
      text, "chain":{"chain_id":…,"contract":"0x…","rpc":[…]}?,"envelope_key":jwk,"statement_key":jwk,
-     "status_lists":[uri…],"max_status_age":seconds,"mock":true|false}
+     "status_lists":[uri…],"max_status_age":seconds,"mock":true|false,"compromised":[…]?,"former_logs":[…]?}
 
-Signatures are over the OLPC canonical form of `signed`, as TUF does. This module checks form only; who
-signed, which version may follow which, and when a list has expired are questions of `verifier.trust`.
+The last two members (`verifier.formats.compromise`) are absent when there is nothing to say. A reader that was made
+before them refuses a list that has them, as it should. Signatures are over the OLPC canonical form of `signed`, as
+TUF does. This module checks form only; who signed, which version may follow which, and when a list has expired are
+questions of `verifier.trust`.
 """
 
 from __future__ import annotations
@@ -23,6 +25,15 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from verifier.errors import FormatError
+from verifier.formats.compromise import (
+    CompromisedKey,
+    FormerLog,
+    find_former_log,
+    format_compromised,
+    format_former_logs,
+    parse_compromised,
+    parse_former_logs,
+)
 from verifier.formats.encoding import JSON, base64_decode, base64_encode, hex_decode, parse_json, sha256
 from verifier.formats.jose import format_jwk, parse_jwk
 from verifier.formats.signed_note import VerifierKey, format_vkey, parse_vkey
@@ -52,6 +63,7 @@ _CONTENT: Final = frozenset(
         ),
     }
 )
+_OPTIONAL: Final = frozenset({"chain", "compromised", "former_logs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +80,8 @@ class TrustContent:
     """What "x-akashi" says.
 
     Certificates are DER, `max_status_age` is in seconds, `chain` None = no anchoring. `credential_keys` are
-    the keys that signed codes on printed pages, which carry no certificate (may be empty).
+    the keys that signed codes on printed pages, which carry no certificate (may be empty). `compromised`: keys
+    whose later work is not valid; `former_logs`: log keys of before, oldest first.
     """
 
     city: str
@@ -88,6 +101,17 @@ class TrustContent:
     mock: bool
     chain: ChainTrust | None = None
     witnesses: str = ""
+    compromised: tuple[CompromisedKey, ...] = ()
+    former_logs: tuple[FormerLog, ...] = ()
+
+    def log_of(self, note: bytes) -> tuple[VerifierKey, FormerLog | None]:
+        """The log key by which a note has to be signed, and what the list says of it if it is a former one.
+
+        Only the name on the first line is read: the caller verifies the note with that key.
+        Raises: LimitError, FormatError.
+        """
+        former = find_former_log(note, self.former_logs)
+        return (self.log, None) if former is None else (former.log, former)
 
     @property
     def witness_policy(self) -> WitnessPolicy:
@@ -199,12 +223,16 @@ def format_content(content: TrustContent) -> dict[str, JSON]:
             "contract": "0x" + content.chain.contract.hex(),
             "rpc": list(content.chain.rpc),
         }
+    if content.compromised:
+        value["compromised"] = format_compromised(content.compromised)
+    if content.former_logs:
+        value["former_logs"] = format_former_logs(content.former_logs)
     return value
 
 
 def parse_content(value: JSON) -> TrustContent:
     """Inverse of `format_content`. Raises: FormatError."""
-    if not isinstance(value, dict) or not _CONTENT <= set(value) <= _CONTENT | {"chain"}:
+    if not isinstance(value, dict) or not _CONTENT <= set(value) <= _CONTENT | _OPTIONAL:
         raise FormatError("bad-trust-content", "wrong members")
     if value["v"] != 1 or not isinstance(value["mock"], bool) or value["v"] is True:
         raise FormatError("bad-trust-content", "unknown version, or mock is not true or false")
@@ -219,6 +247,9 @@ def parse_content(value: JSON) -> TrustContent:
     if not isinstance(value["witnesses"], str):
         raise FormatError("bad-trust-content", "witnesses is policy text")
     parse_witness_policy(value["witnesses"])
+    former = parse_former_logs(value["former_logs"], key) if "former_logs" in value else ()
+    origins = [key.name, *(entry.log.name for entry in former)]
+    compromised = parse_compromised(value["compromised"], origins) if "compromised" in value else ()
     return TrustContent(
         city=city,
         name=_text(value["name"]),
@@ -237,6 +268,8 @@ def parse_content(value: JSON) -> TrustContent:
         mock=value["mock"],
         chain=_chain(value["chain"]) if "chain" in value else None,
         witnesses=value["witnesses"],
+        compromised=compromised,
+        former_logs=former,
     )
 
 

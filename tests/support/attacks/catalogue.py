@@ -34,6 +34,7 @@ CHAPTERS: Final[dict[str, str]] = {
     "credentials": "The credential / データ署名",
     "logs": "The log / 台帳",
     "anchors": "Receipt, chain and time-stamp of the checkpoint / 台帳の外の証拠",
+    "compromises": "Stolen keys / 盗まれた鍵",
     "statuses": "The status list / 失効一覧",
     "holders": "The submission / 提出",
 }

@@ -40,7 +40,7 @@ def evidence_signed_anew() -> Attempt:
 @control
 def witnessed_without_anchor() -> Attempt:
     """A quorum of witnesses stands in for the receipt."""
-    return Attempt(_witnessed(city().base.witness_key), trust=(_with_witness(),))
+    return Attempt(witnessed(city().base.witness_key), trust=(_with_witness(),))
 
 
 @attack
@@ -84,18 +84,18 @@ def checkpoint_with_the_logs_line_twice() -> Attempt:
 
 @attack
 def checkpoint_with_a_witness_outside_the_policy() -> Attempt:
-    return Attempt(_witnessed(city().base.witness_key, anchored=True))
+    return Attempt(witnessed(city().base.witness_key, anchored=True))
 
 
 @attack
 def checkpoint_with_a_forged_witness() -> Attempt:
-    return Attempt(_witnessed(OLD_KEY, anchored=True), trust=(_with_witness(),))
+    return Attempt(witnessed(OLD_KEY, anchored=True), trust=(_with_witness(),))
 
 
 @attack
 def checkpoint_with_another_witness_under_the_quorum() -> Attempt:
     other = build_vkey("witness.example/2", raw_public(OLD_KEY), COSIGNATURE_ED25519)
-    return Attempt(_witnessed(OLD_KEY, other), trust=(_with_witness(),))
+    return Attempt(witnessed(OLD_KEY, other), trust=(_with_witness(),))
 
 
 @attack
@@ -224,7 +224,8 @@ def _lines(change: Callable[[SignedNote], list[SignatureLine]]) -> Attempt:
     return Attempt(_around(data, head_of(city().bundle)))
 
 
-def _witnessed(key: Ed25519PrivateKey, vkey: VerifierKey | None = None, *, anchored: bool = False) -> bytes:
+def witnessed(key: Ed25519PrivateKey, vkey: VerifierKey | None = None, *, anchored: bool = False) -> bytes:
+    """The genuine bundle under its checkpoint with a cosignature by `key`."""
     note = parse_note(tlog_proof(city().bundle).checkpoint)
     moment = int(NOW.timestamp())
     signature = moment.to_bytes(8, "big") + key.sign(cosigned_bytes(note.text, moment))

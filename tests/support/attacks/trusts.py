@@ -11,8 +11,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.support.attacks.case import PAGE_CODE, STATEMENT, TRUST_ADD, TRUST_UPDATE, Attempt, attack, control
 from tests.support.mini_city import DAY, NOW, city
-from tests.support.verifier_bundles import DATA, new_key, raw_public, with_data
+from tests.support.verifier_bundles import DATA, ORIGIN, new_key, raw_public, with_data
+from verifier.formats.compromise import CompromisedKey, FormerLog
+from verifier.formats.encoding import sha256
 from verifier.formats.page_qr import page_key_id
+from verifier.formats.signed_note import build_vkey
 from verifier.trust import build_trust_list, load_trust_list, sign_trust_list
 
 
@@ -118,6 +121,47 @@ def trust_list_with_an_edited_address() -> Attempt:
 @attack
 def trust_list_with_a_log_key_of_another_name() -> Attempt:
     return _update(_list().replace(b'"origin": "door.mihon.example', b'"origin": "door.other.example'))
+
+
+@control
+def next_trust_list_with_a_stolen_key() -> Attempt:
+    """A list may say which key was stolen, and which log has ended."""
+    return _update(_list(compromised=(_stolen(),), former_logs=(_former(),)))
+
+
+@attack
+def trust_list_with_a_later_theft_written_in() -> Attempt:
+    """Raises the entry from which a stolen key counts as stolen."""
+    return _update(_list(compromised=(_stolen(),)).replace(b'"from_index": 7', b'"from_index": 9'))
+
+
+@attack
+def trust_list_without_the_stolen_key_signed_by_one() -> Attempt:
+    known = _list(compromised=(_stolen(),))
+    return Attempt(_list(version=3, signers=_ours()[:1]), door=TRUST_UPDATE, trust=(known,))
+
+
+@attack
+def trust_list_with_a_stolen_key_of_a_log_it_does_not_name() -> Attempt:
+    value = json.loads(_list(compromised=(_stolen(),)))
+    value["signed"]["x-akashi"]["compromised"][0]["log"] = "door.mihon.example/992011/log/9"
+    return _update(json.dumps(value).encode())
+
+
+@attack
+def trust_list_with_one_stolen_key_twice() -> Attempt:
+    value = json.loads(_list(compromised=(_stolen(),)))
+    again = {**value["signed"]["x-akashi"]["compromised"][0], "from_index": 1 << 40}
+    value["signed"]["x-akashi"]["compromised"].insert(0, again)
+    return _update(json.dumps(value).encode())
+
+
+@attack
+def trust_list_with_the_present_log_key_as_a_former_one() -> Attempt:
+    value = json.loads(_list(former_logs=(_former(),)))
+    content = value["signed"]["x-akashi"]
+    content["former_logs"][0]["vkey"] = content["log"]["vkey"]
+    return _update(json.dumps(value).encode())
 
 
 @attack
@@ -237,6 +281,15 @@ def _list(
     for key in _ours()[:2] if signers is None else signers:
         data = sign_trust_list(data, key)
     return data
+
+
+def _stolen() -> CompromisedKey:
+    return CompromisedKey(sha256(b"a stolen key (MOCK)"), ORIGIN, 7, NOW - DAY, "盗難（模擬） / theft (MOCK)")
+
+
+def _former() -> FormerLog:
+    key = build_vkey("door.mihon.example/992011/log/0", bytes(31) + b"\x01")
+    return FormerLog(key, 7, sha256(b"its last root"), False, NOW - DAY, "終了（模擬） / ended (MOCK)")
 
 
 def _update(data: bytes) -> Attempt:
