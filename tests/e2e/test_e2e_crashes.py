@@ -21,6 +21,7 @@ import pytest
 
 from app.house.people import PASSWORDS
 from app.house.setup import log_verifier_key
+from app.house.witnesses import WITNESSES
 from app.sealing.signer_audit import verify_audit
 from chain.client import LogClient
 from chain.files import FileTree
@@ -39,7 +40,7 @@ from verifier.formats.tiles import entries_path, list_tiles, parse_entries
 
 pytestmark = pytest.mark.slow
 
-VICTIMS = ("door", "worker", "gate", "signer", "log", "chain", "trust-services", "jpki", "staff")
+VICTIMS = ("door", "worker", "gate", "signer", "log", "chain", "trust-services", "jpki", "staff", *WITNESSES)
 PHONES = 6
 SECONDS = 50.0
 LEAST_KILLS = 20
