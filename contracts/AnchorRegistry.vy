@@ -108,9 +108,11 @@ PAIRING: constant(address) = 0x000000000000000000000000000000000000000F
 MAP_TO_G2: constant(address) = 0x0000000000000000000000000000000000000011
 
 INFINITY_G1: constant(Bytes[128]) = x"0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
-# the generator of G1, negated; the two halves of the field modulus p; (p - 1) / 2, for the sign of y
+# the generator of G1, negated; the field modulus p, and its two halves; (p - 1) / 2, for the sign of y
 MINUS_G1: constant(Bytes[128]) = x"0000000000000000000000000000000017f1d3a73197d7942695638c4fa9ac0fc3688c4f9774b905a14e3a3f171bac586c55e83ff97a1aeffb3af00adb22c6bb00000000000000000000000000000000114d1d6855d545a8aa7d76c8cf2e21f267816aef1db507c96655b9d5caac42364e6f38ba0ecb751bad54dcd6b939c2ca"
 MODULUS: constant(Bytes[48]) = x"1a0111ea397fe69a4b1ba7b6434bacd764774b84f38512bf6730d2a0f6b0f6241eabfffeb153ffffb9feffffffffaaab"
+MODULUS_HIGH: constant(uint256) = 34565483545414906068789196026815425751
+MODULUS_LOW: constant(uint256) = 45442060874369865957053122457065728162598490762543039060009208264153100167851
 HALF_HIGH: constant(uint256) = 17282741772707453034394598013407712875
 HALF_LOW: constant(uint256) = 80617075055843030690312053732876818007934237714091801549733396136033114903893
 # EIP-198 header: base of 64 bytes, exponent of 1 byte, modulus of 48 bytes
@@ -196,9 +198,9 @@ def submit(
     previous: Head = self._heads[origin_id]
     assert size > previous.size, "size does not grow"
     if previous.size == 0:
-        assert len(consistency_proof) == 0, "bad consistency proof"
+        assert len(consistency_proof) == 0, "consistency proof too long"
     else:
-        assert self._is_consistent(previous, size, root, consistency_proof), "bad consistency proof"
+        self._check_consistency(previous, size, root, consistency_proof)
     self._check_witnesses(
         self._statement(origin_id, size, root, previous), signer_bitmap, aggregate_signature
     )
@@ -264,7 +266,7 @@ def _node(left: bytes32, right: bytes32) -> bytes32:
 
 @internal
 @pure
-def _is_consistent(previous: Head, size: uint64, root: bytes32, path: DynArray[bytes32, 64]) -> bool:
+def _check_consistency(previous: Head, size: uint64, root: bytes32, path: DynArray[bytes32, 64]):
     # RFC 9162 section 2.1.4.2, for 0 < previous.size < size
     position: uint256 = convert(previous.size, uint256) - 1
     last: uint256 = convert(size, uint256) - 1
@@ -277,14 +279,12 @@ def _is_consistent(previous: Head, size: uint64, root: bytes32, path: DynArray[b
     old_root: bytes32 = previous.root
     # a power of two: the old root itself is the first element and is left out of the path
     if previous.size & (previous.size - 1) != 0:
-        if len(path) == 0:
-            return False
+        assert len(path) != 0, "consistency proof too short"
         old_root = path[0]
         start = 1
     new_root: bytes32 = old_root
     for i: uint256 in range(start, len(path), bound=MAX_PATH):
-        if last == 0:
-            return False
+        assert last != 0, "consistency proof too long"
         if position & 1 == 1 or position == last:
             old_root = self._node(path[i], old_root)
             new_root = self._node(path[i], new_root)
@@ -297,7 +297,8 @@ def _is_consistent(previous: Head, size: uint64, root: bytes32, path: DynArray[b
             new_root = self._node(new_root, path[i])
         position >>= 1
         last >>= 1
-    return last == 0 and old_root == previous.root and new_root == root
+    assert last == 0, "consistency proof too short"
+    assert old_root == previous.root and new_root == root, "bad consistency proof"
 
 
 # ---- witnesses -------------------------------------------------------------------------------------------------
@@ -318,7 +319,12 @@ def register_witness(public_key: Bytes[128], possession: Bytes[256]) -> uint256:
     number: uint256 = self.witness_count
     assert number < MAX_WITNESSES, "too many witnesses"
     hashed: Bytes[256] = self._hash_to_g2(self._compress(public_key), DST_POSSESSION)
-    assert self._is_paired(possession, public_key, hashed), "no proof of possession"
+    if not self._is_paired(possession, public_key, hashed):
+        self._check_coordinates(slice(public_key, 0, 64))
+        self._check_coordinates(slice(public_key, 64, 64))
+        self._check_pair(concat(public_key, hashed))
+        self._check_point(possession)
+        raise "no proof of possession"
     if self._is_due("witness key", public_key):
         self._is_registered[keccak256(public_key)] = True
         self._witness_keys[number] = public_key
@@ -478,12 +484,12 @@ def _check_witnesses(message: bytes32, signer_bitmap: uint256, signatures: Bytes
     count: uint256 = self._count(signer_bitmap)
     assert count >= self.threshold, "too few witnesses"
     if signer_bitmap == 0:
-        assert len(signatures) == 0, "bad aggregate signature"
+        assert len(signatures) == 0, "signature without signers"
     elif mode == BLS:
-        assert len(signatures) == G2_BYTES, "bad aggregate signature"
+        assert len(signatures) == G2_BYTES, "bad length"
         self._check_aggregate(message, signer_bitmap, slice(signatures, 0, 256))
     else:
-        assert len(signatures) == count * ECDSA_BYTES, "bad witness signature"
+        assert len(signatures) == count * ECDSA_BYTES, "bad length"
         self._check_each(message, signer_bitmap, signatures)
 
 
@@ -521,7 +527,9 @@ def _check_aggregate(message: bytes32, signer_bitmap: uint256, aggregate_signatu
     assert len(aggregate_key) == G1_BYTES, "bad aggregate key"
     assert keccak256(aggregate_key) != keccak256(INFINITY_G1), "bad aggregate key"
     hashed: Bytes[256] = self._hash_to_g2(slice(message, 0, 32), DST_SIGNATURE)
-    assert self._is_paired(aggregate_signature, aggregate_key, hashed), "bad aggregate signature"
+    if not self._is_paired(aggregate_signature, aggregate_key, hashed):
+        self._check_point(aggregate_signature)
+        raise "bad aggregate signature"
 
 
 @internal
@@ -540,7 +548,6 @@ def _count(bitmap: uint256) -> uint256:
 @view
 def _is_paired(signature: Bytes[256], public_key: Bytes[128], hashed: Bytes[256]) -> bool:
     # e(-G1, signature) * e(public_key, hashed) == 1; the precompile refuses points outside curve and subgroup.
-    # Where EIP-2537 is missing the call answers nothing, which is refused here.
     is_answered: bool = False
     answer: Bytes[32] = b""
     is_answered, answer = raw_call(
@@ -551,6 +558,37 @@ def _is_paired(signature: Bytes[256], public_key: Bytes[128], hashed: Bytes[256]
         revert_on_failure=False,
     )
     return is_answered and len(answer) == 32 and convert(answer, uint256) == 1
+
+
+# Why was it not paired? Only what is refused anyway comes by here, so the words cost the others nothing.
+@internal
+@view
+def _check_point(point: Bytes[256]):
+    assert keccak256(point) != keccak256(concat(INFINITY_G1, INFINITY_G1)), "point at infinity"
+    for i: uint256 in range(4):
+        self._check_coordinates(slice(point, 64 * i, 64))
+    self._check_pair(concat(MINUS_G1, point))
+
+
+@internal
+@view
+def _check_pair(pair: Bytes[384]):
+    # the precompile knows curve and subgroup, and one point of the pair is known to be good
+    is_answered: bool = False
+    answer: Bytes[32] = b""
+    is_answered, answer = raw_call(
+        PAIRING, pair, max_outsize=32, is_static_call=True, revert_on_failure=False
+    )
+    assert is_answered, "not a point of the group"
+    assert len(answer) == 32, "no EIP-2537 here"
+
+
+@internal
+@pure
+def _check_coordinates(element: Bytes[64]):
+    high: uint256 = convert(slice(element, 0, 32), uint256)
+    low: uint256 = convert(slice(element, 32, 32), uint256)
+    assert high < MODULUS_HIGH or (high == MODULUS_HIGH and low < MODULUS_LOW), "not a field element"
 
 
 @internal

@@ -73,7 +73,7 @@ def test_too_few_other_or_doubled_signers_do_not(signed: World) -> None:
 def test_signatures_of_other_lengths_are_refused(signed: World) -> None:
     good = ecdsa(own_statement(signed), SIGNED)
     for other in (b"", good[:-1], good + b"\0", good[:130], good + good[:65], bytes(256)):
-        signed.refuses(BAD, "sealer", *SUBMIT, BITMAP, other)
+        signed.refuses("bad length", "sealer", *SUBMIT, BITMAP, other)
     signed.call(*SUBMIT, BITMAP, good, sender="sealer")
 
 
@@ -140,14 +140,14 @@ def test_the_mode_is_switched_and_the_threshold_stays(new_world) -> None:
     message = own_statement(world)
     both, each = aggregate(message, [0, 1]), ecdsa(message, [0, 1])
     world.call(*SUBMIT, 0b11, both, sender="sealer")
-    world.refuses("bad aggregate signature", "sealer", *SUBMIT, 0b11, each)
+    world.refuses("bad length", "sealer", *SUBMIT, 0b11, each)
     # not before there are enough witnesses of the other kind
     world.refuses("fewer witnesses than the threshold", "owner", "set_mode", ECDSA)
     world.refuses("no such mode", "owner", "set_mode", 2)
     for number in range(2):
         world.send("owner", "register_account", account(number))
     assert world.send("owner", "set_mode", ECDSA).find("ModeChanged") is not None
-    world.refuses(BAD, "sealer", *SUBMIT, 0b11, both)
+    world.refuses("bad length", "sealer", *SUBMIT, 0b11, both)
     world.refuses(FEW, "sealer", *SUBMIT, 0, b"")
     world.send("sealer", *SUBMIT, 0b11, each)
     assert world.call("head", ORIGIN_ID) == (9, root(9))

@@ -17,6 +17,8 @@ from tests.support.anchor_registry import ACCOUNTS, ORIGIN_ID, World, address, n
 from verifier.formats.merkle import ProofError, verify_consistency
 
 __all__ = ["new_world"]
+BAD = "bad consistency proof"
+SHORT, LONG = "consistency proof too short", "consistency proof too long"
 FIRST = (ORIGIN_ID, 5, root(5), [], 0, b"")
 
 
@@ -60,17 +62,17 @@ def test_every_consistency_proof_of_small_trees_is_checked_like_in_the_verifier(
     world.send("sealer", "submit", origin_id, old, root(old), [], 0, b"")
     proof = path(old, new)
     world.call("submit", origin_id, new, root(new), proof, 0, b"", sender="sealer")
-    bad = "bad consistency proof"
-    world.refuses(bad, "sealer", "submit", origin_id, new, bytes(32), proof, 0, b"")
-    world.refuses(bad, "sealer", "submit", origin_id, new, root(new), [*proof, bytes(32)], 0, b"")
-    world.refuses(bad, "sealer", "submit", origin_id, new, root(new), proof[:-1], 0, b"")
+    world.refuses(BAD, "sealer", "submit", origin_id, new, bytes(32), proof, 0, b"")
+    world.refuses(LONG, "sealer", "submit", origin_id, new, root(new), [*proof, bytes(32)], 0, b"")
+    world.refuses(SHORT, "sealer", "submit", origin_id, new, root(new), proof[:-1], 0, b"")
     changed = [bytes([proof[0][0] ^ 1]) + proof[0][1:], *proof[1:]]
-    world.refuses(bad, "sealer", "submit", origin_id, new, root(new), changed, 0, b"")
+    world.refuses(BAD, "sealer", "submit", origin_id, new, root(new), changed, 0, b"")
     # a proof does not name its sizes: for another size both judges must at least agree
     try:
         verify_consistency(old, root(old), new + 1, root(new), proof)
     except ProofError:
-        world.refuses(bad, "sealer", "submit", origin_id, new + 1, root(new), proof, 0, b"")
+        both = (BAD, SHORT, LONG)
+        world.refuses(both, "sealer", "submit", origin_id, new + 1, root(new), proof, 0, b"")
     else:
         world.call("submit", origin_id, new + 1, root(new), proof, 0, b"", sender="sealer")
 
@@ -81,24 +83,27 @@ def test_a_proof_of_64_elements_is_judged_and_of_65_is_no_argument(shared_world:
     world.send("sealer", "submit", origin_id, 5, root(5), [], 0, b"")
     world.call("submit", origin_id, 9, root(9), path(5, 9), 0, b"", sender="sealer")
     bad = (origin_id, 9, root(9), [bytes(32)] * 64, 0, b"")
-    world.refuses("bad consistency proof", "sealer", "submit", *bad)
+    world.refuses(LONG, "sealer", "submit", *bad)
     too_long = (origin_id, 9, root(9), [bytes(32)] * 65, 0, b"")
     world.refuses("", "sealer", "submit", *too_long)
 
 
 def test_smaller_equal_and_forked_checkpoints_are_refused(world: World) -> None:
     world.send("sealer", "submit", *FIRST)
-    grow, bad = "size does not grow", "bad consistency proof"
+    grow = "size does not grow"
     world.refuses(grow, "sealer", "submit", *FIRST)
     world.refuses(grow, "sealer", "submit", ORIGIN_ID, 5, root(6), [], 0, b"")
     world.refuses(grow, "sealer", "submit", ORIGIN_ID, 4, root(4), [], 0, b"")
     world.refuses(grow, "sealer", "submit", bytes(32), 0, root(1), [], 0, b"")
-    world.refuses(bad, "sealer", "submit", ORIGIN_ID, 9, root(9), [], 0, b"")
+    world.refuses(SHORT, "sealer", "submit", ORIGIN_ID, 9, root(9), [], 0, b"")
+    # a history of its own, with the proof that belongs to it
+    fork = [bytes(32), *path(5, 9)[1:]]
+    world.refuses(BAD, "sealer", "submit", ORIGIN_ID, 9, root(9), fork, 0, b"")
     # a proof from another checkpoint than the last one
-    world.refuses(bad, "sealer", "submit", ORIGIN_ID, 9, root(9), path(4, 9), 0, b"")
-    world.refuses(bad, "sealer", "submit", ORIGIN_ID, 9, root(9), path(6, 9), 0, b"")
+    world.refuses((BAD, SHORT), "sealer", "submit", ORIGIN_ID, 9, root(9), path(4, 9), 0, b"")
+    world.refuses((BAD, SHORT), "sealer", "submit", ORIGIN_ID, 9, root(9), path(6, 9), 0, b"")
     other = hashlib.sha256(b"another log").digest()
-    world.refuses(bad, "sealer", "submit", other, 9, root(9), [bytes(32)], 0, b"")
+    world.refuses(LONG, "sealer", "submit", other, 9, root(9), [bytes(32)], 0, b"")
     world.send("sealer", "submit", other, 3, root(3), [], 0, b"")
     world.send("sealer", "submit", ORIGIN_ID, 9, root(9), path(5, 9), 0, b"")
     assert world.call("head", ORIGIN_ID) == (9, root(9))

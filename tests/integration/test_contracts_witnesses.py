@@ -29,6 +29,8 @@ from tests.support.anchor_registry import (
 __all__ = ["new_world"]
 SUBMIT = ("submit", ORIGIN_ID, 9, root(9), path(5, 9))
 FEW, BAD, STRANGE = "too few witnesses", "bad aggregate signature", "not an active witness"
+LENGTH, INFINITY = "bad length", "point at infinity"
+FIELD, GROUP = "not a field element", "not a point of the group"
 SIGNED = (0, 2, 4)
 BITMAP = 0b10101
 
@@ -75,7 +77,7 @@ def test_too_few_or_other_signers_do_not(witnessed: World) -> None:
 def test_signatures_of_other_lengths_are_refused(witnessed: World) -> None:
     good = aggregate(own_statement(witnessed), SIGNED)
     for other in (b"", good[:255], good + b"\0", good[:65] * 3, good * 4):
-        witnessed.refuses(BAD, "sealer", *SUBMIT, BITMAP, other)
+        witnessed.refuses(LENGTH, "sealer", *SUBMIT, BITMAP, other)
     witnessed.refuses("", "sealer", *SUBMIT, BITMAP, bytes(1041))  # longer than any: no argument at all
     witnessed.call(*SUBMIT, BITMAP, good, sender="sealer")
 
@@ -94,18 +96,29 @@ def test_a_statement_about_something_else_carries_nothing(witnessed: World, what
     witnessed.refuses(BAD, "sealer", *SUBMIT, BITMAP, aggregate(message, SIGNED))
 
 
-@pytest.mark.parametrize("kind", ["infinity", "non-canonical", "padding", "not on the curve", "negated"])
-def test_impossible_points_are_no_signature(witnessed: World, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("infinity", INFINITY),
+        ("non-canonical", FIELD),
+        ("the modulus", FIELD),
+        ("padding", FIELD),
+        ("not on the curve", GROUP),
+        ("negated", BAD),
+    ],
+)
+def test_impossible_points_are_no_signature(witnessed: World, kind: str, words: str) -> None:
     good = aggregate(own_statement(witnessed), SIGNED)
     y = [int.from_bytes(good[start : start + 64], "big") for start in (128, 192)]
     point = {
         "infinity": bytes(256),
         "non-canonical": (int.from_bytes(good[:64], "big") + field_modulus).to_bytes(64, "big") + good[64:],
+        "the modulus": good[:192] + field_modulus.to_bytes(64, "big"),
         "padding": b"\x01" + good[1:],
         "not on the curve": good[:63] + bytes([good[63] ^ 1]) + good[64:],
         "negated": good[:128] + b"".join((field_modulus - value).to_bytes(64, "big") for value in y),
     }[kind]
-    witnessed.refuses(BAD, "sealer", *SUBMIT, BITMAP, point)
+    witnessed.refuses(words, "sealer", *SUBMIT, BITMAP, point)
     witnessed.call(*SUBMIT, BITMAP, good, sender="sealer")
 
 
@@ -121,8 +134,8 @@ def test_a_point_outside_the_subgroup_is_no_signature(witnessed: World) -> None:
             break
     assert is_on_curve((x, y, FQ2.one()), b2)
     point = b"".join(int(value).to_bytes(64, "big") for value in (*x.coeffs, *y.coeffs))
-    witnessed.refuses(BAD, "sealer", *SUBMIT, BITMAP, point)
-    witnessed.refuses("no proof of possession", "owner", "register_witness", public_key(77), point)
+    witnessed.refuses(GROUP, "sealer", *SUBMIT, BITMAP, point)
+    witnessed.refuses(GROUP, "owner", "register_witness", public_key(77), point)
 
 
 def test_keys_without_their_own_possession_are_refused(witnessed: World) -> None:
@@ -136,13 +149,14 @@ def test_keys_without_their_own_possession_are_refused(witnessed: World) -> None
     witnessed.refuses(no, "owner", "register_witness", rogue, proof)
     # a signature over the same bytes under the other tag is no possession
     witnessed.refuses(no, "owner", "register_witness", key, g2(Bls.Sign(secret, Bls.SkToPk(secret))))
-    witnessed.refuses(no, "owner", "register_witness", key, bytes(256))
-    witnessed.refuses("point at infinity", "owner", "register_witness", bytes(128), bytes(256))
+    witnessed.refuses(INFINITY, "owner", "register_witness", key, bytes(256))
+    witnessed.refuses(INFINITY, "owner", "register_witness", bytes(128), bytes(256))
     big = (int.from_bytes(key[:64], "big") + field_modulus).to_bytes(64, "big")
-    witnessed.refuses(no, "owner", "register_witness", big + key[64:], proof)
-    witnessed.refuses(no, "owner", "register_witness", key[:127] + bytes([key[127] ^ 1]), proof)
-    witnessed.refuses("bad length", "owner", "register_witness", key[:127], proof)
-    witnessed.refuses("bad length", "owner", "register_witness", key, proof[:255])
+    witnessed.refuses(FIELD, "owner", "register_witness", big + key[64:], proof)
+    witnessed.refuses(FIELD, "owner", "register_witness", key[:64] + b"\x01" + key[65:], proof)
+    witnessed.refuses(GROUP, "owner", "register_witness", key[:127] + bytes([key[127] ^ 1]), proof)
+    witnessed.refuses(LENGTH, "owner", "register_witness", key[:127], proof)
+    witnessed.refuses(LENGTH, "owner", "register_witness", key, proof[:255])
     again = (public_key(SECRETS[0]), possession(SECRETS[0]))
     witnessed.refuses("registered already", "owner", "register_witness", *again)
 

@@ -127,7 +127,7 @@ def test_a_chain_without_eip_2537_takes_ecdsa_and_nothing_else(anvil: Path, tmp_
         world = World(node, mode=ECDSA)
         assert node.request("eth_call", {"to": "0x" + "00" * 19 + "0f", "data": "0x"}, "latest") == "0x"
         key = (public_key(SECRETS[0]), possession(SECRETS[0]))
-        world.refuses("no proof of possession", "owner", "register_witness", *key)
+        world.refuses("no EIP-2537 here", "owner", "register_witness", *key)
         world.send("sealer", "submit", ORIGIN_ID, 5, root(5), [], 0, b"")
         for signer in SIGNERS[:2]:
             world.send("owner", "register_account", bytes.fromhex(signer.address[2:]))
