@@ -3,7 +3,7 @@
 One session for each module and token, one lock around it: python-pkcs11 is not safe to use from several
 threads, and a child process must not go on using its parent's session. The module is therefore opened at the
 first use, in the process that uses it, and again after a fork. ECDSA is the raw mechanism over a ready
-digest, which every module has.
+digest, which every module has; Ed25519 (checkpoints) is CKM_EDDSA of PKCS#11 3.0, which SoftHSM2 has too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pkcs11
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from pkcs11.exceptions import PKCS11Error
 
 from app.errors import UnavailableError
@@ -79,7 +79,7 @@ class Pkcs11Session:
 
 
 class Pkcs11Key:
-    """The P-256 key pair with `label` on the token of `session`."""
+    """The key pair with `label` on the token of `session`: P-256, or Ed25519."""
 
     is_software = False
 
@@ -88,19 +88,21 @@ class Pkcs11Key:
         self._label = label
 
     def public_key(self) -> PublicKey:
-        encoded = self._session.use(self._read_point)
+        kind, encoded = self._session.use(self._read_point)
         try:
             # CKA_EC_POINT is the point wrapped in an OCTET STRING.
             point = der.DerReader(encoded)
             octets = point.take(der.OCTET_STRING).content
             point.end()
+            if kind == pkcs11.KeyType.EC_EDWARDS:
+                return ed25519.Ed25519PublicKey.from_public_bytes(octets)
             return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), octets)
         except (FormatError, ValueError) as error:
-            raise KeyUnusableError("wrong-kind-of-key", "not a P-256 key") from error
+            raise KeyUnusableError("wrong-kind-of-key", "neither a P-256 nor an Ed25519 key") from error
 
     def sign_digest(self, digest: bytes) -> bytes:
         def work(session: Any) -> bytes:
-            key = session.get_key(label=self._label, object_class=pkcs11.ObjectClass.PRIVATE_KEY)
+            key = self._private(session, pkcs11.KeyType.EC)
             return bytes(key.sign(digest, mechanism=pkcs11.Mechanism.ECDSA))
 
         signature = self._session.use(work)
@@ -113,7 +115,7 @@ class Pkcs11Key:
         point = b"\x04" + numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")
 
         def work(session: Any) -> bytes:
-            key = session.get_key(label=self._label, object_class=pkcs11.ObjectClass.PRIVATE_KEY)
+            key = self._private(session, pkcs11.KeyType.EC)
             # The shared value is meant to leave: it is an intermediate of one envelope, not a key of the
             # city.
             shared = key.derive_key(
@@ -131,8 +133,22 @@ class Pkcs11Key:
         return self._session.use(work)
 
     def sign_message(self, message: bytes) -> bytes:
-        raise KeyUnusableError("wrong-kind-of-key", "Ed25519 is not kept in this module")
+        def work(session: Any) -> bytes:
+            key = self._private(session, pkcs11.KeyType.EC_EDWARDS)
+            return bytes(key.sign(message, mechanism=pkcs11.Mechanism.EDDSA))
 
-    def _read_point(self, session: Any) -> bytes:
+        signature = self._session.use(work)
+        if len(signature) != 64:
+            raise KeyUnusableError("bad-signature-form", "not an Ed25519 signature")
+        return signature
+
+    def _private(self, session: Any, kind: pkcs11.KeyType) -> Any:
+        key = session.get_key(label=self._label, object_class=pkcs11.ObjectClass.PRIVATE_KEY)
+        # A module asked for another key's mechanism answers what it likes: that would read as an outage.
+        if key.key_type != kind:
+            raise KeyUnusableError("wrong-kind-of-key", f"not an {kind.name} key")
+        return key
+
+    def _read_point(self, session: Any) -> tuple[pkcs11.KeyType, bytes]:
         key = session.get_key(label=self._label, object_class=pkcs11.ObjectClass.PUBLIC_KEY)
-        return bytes(key[pkcs11.Attribute.EC_POINT])
+        return key.key_type, bytes(key[pkcs11.Attribute.EC_POINT])
