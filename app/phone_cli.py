@@ -20,6 +20,7 @@ from mobile_api.client import (
     CardPasswords,
     CityRefused,
     NoAnswerYet,
+    PackageLost,
     Phone,
     PhoneError,
     ScannedRequest,
@@ -103,6 +104,12 @@ def run(options: argparse.Namespace) -> int:
         print("市からの回答を待っています / the city has not answered yet", file=sys.stderr)
         print("hint: 同じ命令をもう一度実行してください / run the same command again", file=sys.stderr)
         return EXIT_LATER
+    except PackageLost:
+        print("証明書が受け渡し口で失われました / the street door lost the certificate", file=sys.stderr)
+        print(
+            "hint: もう一度申請してください / please ask for it again: akashi phone request", file=sys.stderr
+        )
+        return EXIT_FAILED
     except (PhoneError, JpkiError, AkashiVerifierError, OSError) as error:
         print(f"akashi phone: {error}", file=sys.stderr)
         return EXIT_FAILED
@@ -162,9 +169,7 @@ def _request(phone: Phone, options: argparse.Namespace) -> int:
 
 def _fetch(phone: Phone, options: argparse.Namespace) -> int:
     request = _newest(phone, options)
-    for _ in phone.wait(request, timeout=options.timeout):
-        pass
-    path = phone.fetch_package(request)
+    path = phone.receive(request, timeout=options.timeout)
     if options.out is not None:
         options.out.write_bytes(phone.open(request))
         path = options.out

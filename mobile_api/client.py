@@ -23,6 +23,8 @@ from mobile_api.errors import (
     DoorRefused,
     DoorUnavailable,
     NoAnswerYet,
+    PackageLost,
+    PackageMissing,
     PhoneError,
     RequestDistrusted,
     StateError,
@@ -42,7 +44,7 @@ from mobile_api.messages import (
     new_message_id,
 )
 from mobile_api.phone_answers import note_distrust
-from mobile_api.phone_correspondence import Correspondence, read_members
+from mobile_api.phone_correspondence import REPOST_SECONDS, Correspondence, read_members
 from mobile_api.phone_counterparts import (
     Card,
     CardPasswords,
@@ -53,6 +55,7 @@ from mobile_api.phone_counterparts import (
 )
 from mobile_api.phone_home import PhoneHome
 from mobile_api.phone_submissions import PhoneSubmissions, ScannedRequest, SubmissionReceipt
+from mobile_api.phone_wishes import find_wish, note_fetched, note_missing
 from verifier.errors import FormatError
 from verifier.formats.encoding import base64url_encode, canonical_json, sha256
 from verifier.formats.jose import agreement, es256_signer, format_jwk, thumbprint
@@ -69,6 +72,8 @@ __all__ = [
     "DoorRefused",
     "DoorUnavailable",
     "NoAnswerYet",
+    "PackageLost",
+    "PackageMissing",
     "Phone",
     "PhoneError",
     "PinnedTrust",
@@ -87,6 +92,7 @@ class Phone:
     """One phone with its state directory `home`, one street door, one city. Use as a context manager.
 
     `base_url` is where the door is reached (in the demo another address than `trust.public_url`).
+    `repost_after`: seconds of silence after which a message is posted again.
     """
 
     def __init__(
@@ -100,6 +106,7 @@ class Phone:
         random: Callable[[int], bytes] = os.urandom,
         sleep: Callable[[float], None] = time.sleep,
         attempts: int = 4,
+        repost_after: float = REPOST_SECONDS,
     ) -> None:
         self._home = PhoneHome(home)
         self._trust = trust
@@ -125,6 +132,7 @@ class Phone:
             clock=clock,
             random=random,
             sleep=sleep,
+            repost_after=repost_after,
         )
         self._submissions = PhoneSubmissions(
             self._home,
@@ -183,8 +191,8 @@ class Phone:
         return [dict(line) for line in self._state["history"]]
 
     def requests(self) -> list[dict[str, Any]]:
-        """Requests of this phone: id, fiscal_year, purpose, state (new, sent, ready, fetched, refused),
-        stages.
+        """Requests of this phone: id, fiscal_year, purpose, state (new, sent, ready, missing, fetched,
+        refused, gone), stages.
         """
         names = ("fiscal_year", "purpose", "state", "stages", "city_request")
         return [
@@ -262,11 +270,14 @@ class Phone:
 
         The id is the idempotency key (the city's own id comes with its answers). A request of the same
         kind, year and purpose that is under way (until its package was fetched) is gone on with instead of
-        making a second one, also after a kill at any point.
+        making a second one, also after a kill at any point. One that is gone is not: the wish begins anew.
         """
         if not self.is_registered:
             raise StateError("not-registered", "sign up first")
-        key, entry = self._find_request(document_kind, fiscal_year, purpose)
+        wish = {"document_kind": document_kind, "fiscal_year": fiscal_year, "purpose": purpose}
+        key, entry = find_wish(self._state, wish, lambda: new_message_id(self._random))
+        # Written before the card is asked: whatever happens next, this wish has this key until it ends.
+        self._home.save()
         if entry["message"] is None:
             request = CertificateRequest(document_kind, fiscal_year, purpose, key)
             statement = self._statement("request", request.digest())
@@ -281,14 +292,14 @@ class Phone:
     def wait(self, request_id: str, *, timeout: float = DEFAULT_WAIT) -> Iterator[str]:
         """Yield the stages as the city reports them (known ones first), until the package is ready.
 
-        Raises: CityRefused (signed), NoAnswerYet at the time-out, DoorUnavailable.
+        Posts the request again when nothing is heard. Raises: CityRefused (signed), PackageLost,
+        NoAnswerYet at the time-out, DoorUnavailable.
         """
         entry = self._request(request_id)
         if entry["message"] is None:
             raise StateError("not-sent", "the request was not sent yet; ask for it again")
         end = time.monotonic() + timeout
         told: set[str] = set()
-        self._letters.repost(entry["message"])
         while True:
             for stage in STAGES:
                 if stage in entry["stages"] and stage not in told:
@@ -299,20 +310,31 @@ class Phone:
                     yield "ready"
                 return
             self._letters.raise_refusal(entry["message"])
+            if entry["state"] == "gone":
+                raise PackageLost("package-lost", "the street door has lost this request's package")
+            self._letters.repost(entry["message"])
             self._letters.poll(end)
 
     def fetch_package(self, request_id: str) -> Path:
         """Fetch the package, check it against the city's word, store it, let the door delete it.
 
-        Raises: DoorDistrusted when the bytes are not those the city announced (nothing is kept).
+        Raises: DoorDistrusted when the bytes are not those the city announced (nothing is kept),
+        PackageMissing when the door has not got it (`wait` has the city put it there again), PackageLost
+        when it has not got it after that either.
         """
         entry = self._request(request_id)
         if entry["state"] == "fetched":
+            self._letters.forget(entry["message"])
             return self._home.directory / entry["file"]
-        if entry["state"] != "ready":
+        if entry["state"] not in ("ready", "missing"):
             raise StateError("not-ready", "the package is not ready yet")
         path = f"/v1/accounts/{self._account()}/packages/{entry['package']}"
-        data = self._door.call("GET", path, proof=self._proof).body
+        try:
+            data = self._door.call("GET", path, proof=self._proof).body
+        except DoorRefused as error:
+            if error.status != 404:
+                raise
+            raise self._missing(request_id, entry) from error
         if base64url_encode(sha256(data)) != entry["sha256"]:
             note_distrust(self._state, "package-substituted")
             self._home.save()
@@ -320,14 +342,27 @@ class Phone:
         file = f"packages/{entry['package']}.akashi"
         self._open_bytes(data)
         self._home.write(file, data)
-        entry.update(file=file, state="fetched")
+        note_fetched(entry, self._state["messages"][entry["message"]], file)
         self._note("fetched", request_id)
+        self._letters.forget(entry["message"])
         try:
             self._door.call("DELETE", path, proof=self._proof)
         except PhoneError:
             # It is ours already; the door deletes it after its time anyway.
             return self._home.directory / file
         return self._home.directory / file
+
+    def receive(self, request_id: str, *, timeout: float = DEFAULT_WAIT) -> Path:
+        """Wait and fetch, also when the door loses the package in between. Raises as both do."""
+        end = time.monotonic() + timeout
+        while True:
+            for _ in self.wait(request_id, timeout=max(0.0, end - time.monotonic())):
+                pass
+            try:
+                return self.fetch_package(request_id)
+            except PackageMissing:
+                if time.monotonic() >= end:
+                    raise
 
     def open(self, request_id: str) -> bytes:
         """The bundle's bytes of a fetched certificate: the newest evidence if it was refreshed."""
@@ -422,35 +457,6 @@ class Phone:
         )
         return format_statement(statement)
 
-    def _find_request(self, kind: str, fiscal_year: int, purpose: str) -> tuple[str, dict[str, Any]]:
-        wish = {"document_kind": kind, "fiscal_year": fiscal_year, "purpose": purpose}
-        for key, entry in self._state["requests"].items():
-            if {name: entry[name] for name in wish} != wish:
-                continue
-            if entry["state"] in ("new", "sent", "ready"):
-                return key, entry
-            if entry["state"] == "refused":
-                refusal = self._state["messages"][entry["message"]]["refusal"]
-                # Refused at the door of the city: the same wish again. Refused on its way: a new one.
-                if refusal["retry"] and not entry["stages"]:
-                    entry.update(message=None, state="new")
-                    self._home.save()
-                    return key, entry
-        key = new_message_id(self._random)
-        self._state["requests"][key] = {
-            **wish,
-            "city_request": None,
-            "file": None,
-            "message": None,
-            "package": None,
-            "sha256": None,
-            "stages": [],
-            "state": "new",
-        }
-        # Written before the card is asked: whatever happens next, this wish has this key for ever.
-        self._home.save()
-        return key, self._state["requests"][key]
-
     def _open_bytes(self, data: bytes) -> bytes:
         try:
             opened = open_package(data, self._encryption_kid, agreement(self._home.encryption_key))
@@ -459,6 +465,15 @@ class Phone:
         if (opened.typ, opened.content_type) != (PACKAGE_TYPE, BUNDLE_TYPE):
             raise DoorDistrusted("wrong-package-type", "this package holds no certificate")
         return opened.plaintext
+
+    def _missing(self, request_id: str, entry: dict[str, Any]) -> PhoneError:
+        note_missing(entry, lambda: self._letters.reopen(entry["message"]))
+        if entry["state"] == "missing":
+            self._home.save()
+            return PackageMissing("package-missing", "the street door has not got the package")
+        self._note("gone", request_id)
+        self._letters.forget(entry["message"])
+        return PackageLost("package-lost", "the street door has lost this request's package")
 
     def _note(self, event: str, reference: str) -> None:
         line = {"at": format_instant(self._clock()), "event": event, "reference": reference}

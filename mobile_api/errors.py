@@ -9,6 +9,8 @@ MobileError
     ├── DoorDistrusted     the street door handed over something that fails a check
     ├── CityRefused        the city said no, signed
     ├── NoAnswerYet        the wait ended before the city answered
+    │   └── PackageMissing   the street door has not got the announced package; the city is asked for it again
+    ├── PackageLost        … and has not got it after the city put it there again: the request is dropped
     ├── RequestDistrusted  a submission request that must not be answered
     └── StateError         the phone's own directory is not usable
 
@@ -75,6 +77,14 @@ class CityRefused(PhoneError):  # noqa: N818
 
 class NoAnswerYet(PhoneError):  # noqa: N818
     """The city has not answered within the wait; call again later, nothing is lost."""
+
+
+class PackageMissing(NoAnswerYet):
+    """The street door has not got the package that the city announced. `wait` asks the city for it again."""
+
+
+class PackageLost(PhoneError):  # noqa: N818
+    """The package cannot be had. The request is dropped: the same wish may be made anew."""
 
 
 class RequestDistrusted(PhoneError):  # noqa: N818

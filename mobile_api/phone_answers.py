@@ -26,6 +26,8 @@ from verifier.formats.encoding import base64url_encode
 MAX_DISTRUSTED: Final = 100
 MAX_SEEN: Final = 2000
 MAX_NOTICES: Final = 200
+GONE: Final = "gone"
+"""The refusal's code by which the city says that it cannot hand this request's package over any more."""
 
 _FITS: Final[dict[str, tuple[type, ...]]] = {
     "register": (Registered, Refused),
@@ -57,8 +59,29 @@ def check_answer(answer: CityAnswer, state: dict[str, Any], *, city: str) -> Non
         raise FormatError("unfitting-answer", "not an answer to that kind of message")
     if answer.sequence <= message["last_sequence"]:
         raise FormatError("old-answer", "older than what is known about that message")
+    request = state["requests"].get(message["request"]) if message["request"] else None
     if message["outcome"] is not None:
+        if _says_the_same(answer.body, message, request):
+            raise FormatError("repeated-answer", "said before")
         raise FormatError("late-answer", "that message has its final answer")
+    if _is_other_package(answer.body, request):
+        raise FormatError("other-package", "another package than was announced for this request")
+
+
+def _says_the_same(body: Any, message: dict[str, Any], request: dict[str, Any] | None) -> bool:
+    # The city repeats its last word to a phone that asks again; both words may arrive.
+    if isinstance(body, PackageReady):
+        return message["outcome"] == "ready" and not _is_other_package(body, request)
+    if isinstance(body, Refused):
+        return message["outcome"] == "refused" and message["refusal"]["code"] == body.code
+    return isinstance(body, Registered) and message["outcome"] == "registered"
+
+
+def _is_other_package(body: Any, request: dict[str, Any] | None) -> bool:
+    if not isinstance(body, PackageReady) or request is None or request["package"] is None:
+        return False
+    said = (body.package_id, base64url_encode(body.sha256))
+    return said != (request["package"], request["sha256"])
 
 
 def apply_answer(answer: CityAnswer, state: dict[str, Any]) -> None:
@@ -77,7 +100,7 @@ def apply_answer(answer: CityAnswer, state: dict[str, Any]) -> None:
         message["outcome"] = "refused"
         message["refusal"] = {**_sentences(body), "retry": body.retry}
         if request is not None:
-            request["state"] = "refused"
+            request["state"] = "gone" if body.code == GONE else "refused"
         if message["kind"] == "register":
             state["registration"] = None
     elif isinstance(body, Registered):
@@ -89,6 +112,7 @@ def apply_answer(answer: CityAnswer, state: dict[str, Any]) -> None:
         request["city_request"] = body.request_id
     elif isinstance(body, PackageReady) and request is not None:
         message["outcome"] = "ready"
+        request["put_again"] = request["state"] == "missing"
         request.update(
             city_request=body.request_id,
             package=body.package_id,

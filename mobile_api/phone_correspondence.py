@@ -1,7 +1,8 @@
 """The phone's letters: sealed into an outbox before they go out, answers taken in when the city really signed them.
 
-A letter is posted until the door took it and once more when nothing comes back; the city knows message ids, so nothing
-happens twice. Which answers are believed: `phone_answers`.
+A letter is posted until the door took it, and the same bytes again, more and more seldom, when nothing comes back: a door
+may lose a letter or an answer. The city knows message ids, so nothing happens twice; it says again what it said last.
+Which answers are believed: `phone_answers`.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ from verifier.formats.jose import agreement, thumbprint
 
 POLL_SECONDS: Final = 15
 REPOST_SECONDS: Final = 120
+"""How long nothing is heard about a letter before it is posted again; twice as long each time."""
+MAX_DOUBLINGS: Final = 6
 MAX_REPLY_BYTES: Final = 7 << 20
 
 _KINDS: Final = {
@@ -61,6 +64,7 @@ class Correspondence:
         clock: Callable[[], datetime],
         random: Callable[[int], bytes],
         sleep: Callable[[float], None],
+        repost_after: float = REPOST_SECONDS,
     ) -> None:
         self._home = home
         self._door = door
@@ -69,6 +73,7 @@ class Correspondence:
         self._clock = clock
         self._random = random
         self._sleep = sleep
+        self._repost_after = repost_after
         self._kid = thumbprint(home.encryption_key.public_key())
         self._statement_keys = {thumbprint(trust.statement_key): trust.statement_key}
 
@@ -90,10 +95,12 @@ class Correspondence:
         signed = build_device_request(wire, self._proof.kid, self._proof.sign)
         self._home.write(_file(message), seal_envelope(signed, self._trust.envelope_key, self._random))
         self._home.state["messages"][message] = {
+            "heard": None,
             "kind": _KINDS[type(body)],
             "last_sequence": 0,
             "outcome": None,
             "posted": None,
+            "reposts": 0,
             "request": request,
         }
         return message
@@ -101,29 +108,53 @@ class Correspondence:
     def post(self, message: str) -> None:
         """Hand the message to the door, unless that was done. Raises: DoorUnavailable, DoorRefused."""
         entry = self._entry(message)
-        if entry["posted"] is not None or entry["outcome"] is not None:
+        if entry["posted"] is None and entry["outcome"] is None:
+            self._post(message)
+
+    def repost(self, message: str) -> None:
+        """Post again what is not answered and about which nothing was heard for a while.
+
+        Raises: DoorUnavailable, DoorRefused.
+        """
+        entry = self._entry(message)
+        if entry["outcome"] is not None:
             return
+        if entry["posted"] is None:
+            self._post(message)
+            return
+        silent = int(self._clock().timestamp()) - max(entry["posted"], entry.get("heard") or 0)
+        if silent >= self._repost_after * 2 ** min(entry.get("reposts", 0), MAX_DOUBLINGS):
+            self._post(message)
+            entry["reposts"] = entry.get("reposts", 0) + 1
+            self._home.save()
+
+    def reopen(self, message: str) -> bool:
+        """Await an answer to an answered message once more. False: its envelope is gone, nothing can be asked.
+
+        The caller saves the state.
+        """
+        if self._home.read(_file(message)) is None:
+            return False
+        self._entry(message).update(outcome=None, reposts=0)
+        return True
+
+    def forget(self, message: str) -> None:
+        """The message's envelope is not needed any more."""
+        self._home.remove(_file(message))
+
+    def _post(self, message: str) -> None:
         envelope = self._home.read(_file(message))
         if envelope is None:
             raise StateError("damaged", "a prepared message is gone")
         self._door.call("POST", f"/v1/accounts/{self._account()}/envelopes", envelope, proof=self._proof)
-        entry["posted"] = int(self._clock().timestamp())
+        self._entry(message)["posted"] = int(self._clock().timestamp())
         self._home.save()
-
-    def repost(self, message: str) -> None:
-        """Post again what got no answer for two minutes: a door may lose or drop an envelope."""
-        entry = self._entry(message)
-        if entry["outcome"] is None and entry["last_sequence"] == 0 and entry["posted"] is not None:
-            if int(self._clock().timestamp()) - entry["posted"] < REPOST_SECONDS:
-                return
-            entry["posted"] = None
-        self.post(message)
 
     def await_outcome(self, message: str, timeout: float) -> None:
         """Wait for the final answer. Raises: CityRefused, NoAnswerYet."""
         end = time.monotonic() + timeout
-        self.repost(message)
         while self._entry(message)["outcome"] is None:
+            self.repost(message)
             self.poll(end)
         self.raise_refusal(message)
 
@@ -163,6 +194,10 @@ class Correspondence:
         believed = self._believe(self._open(items))
         if items:
             self._home.save()
+        for message in believed:
+            # "Ready" is not the end: until the package is here, the city may have to be asked again.
+            if message is not None and self._entry(message)["outcome"] not in (None, "ready"):
+                self.forget(message)
         if not believed:
             # A door that answers at once with nothing of worth must not make this phone spin.
             self._sleep(0.2)
@@ -180,20 +215,21 @@ class Correspondence:
             state["cursor"] = max(state["cursor"], number)
         return sorted(opened, key=lambda answer: answer.sequence)
 
-    def _believe(self, answers: list[CityAnswer]) -> int:
-        state, believed = self._home.state, 0
+    def _believe(self, answers: list[CityAnswer]) -> list[str | None]:
+        """Take in what is believable; the messages it answers."""
+        state, believed = self._home.state, list[str | None]()
         for answer in answers:
             try:
                 check_answer(answer, state, city=self._trust.city)
             except FormatError as error:
                 # A repetition changes nothing and happens honestly, too (a poll from the beginning).
-                if error.code != "replayed-answer":
+                if error.code not in ("replayed-answer", "repeated-answer"):
                     note_distrust(state, error.code)
                 continue
             apply_answer(answer, state)
-            believed += 1
-            if answer.in_reply_to and self._entry(answer.in_reply_to)["outcome"] is not None:
-                self._home.remove(_file(answer.in_reply_to))
+            believed.append(answer.in_reply_to)
+            if answer.in_reply_to:
+                self._entry(answer.in_reply_to)["heard"] = int(self._clock().timestamp())
         return believed
 
     def _entry(self, message: str) -> dict[str, Any]:

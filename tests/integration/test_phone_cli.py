@@ -6,7 +6,10 @@ The trust directory is replaced by the fake city's keys; reading real trust list
 from __future__ import annotations
 
 import argparse
+import functools
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +17,7 @@ import pytest
 from werkzeug.serving import make_server
 
 from app import phone_cli
+from mobile_api.client import Phone
 from tests.support.door_house import DirectStatus, House, card_checker, make_card, make_house, make_jpki
 from tests.unit.test_phone_submissions import Company
 
@@ -101,6 +105,36 @@ def test_an_unregistered_recipient_is_shown_as_such(
     assert terminal.run("submit", company.ask()) == 1
     assert "未登録" in capsys.readouterr().err
     assert company.received() == []
+
+
+def test_a_door_that_loses_the_certificate(
+    terminal: Terminal, house: House, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each package is confirmed and lost: asked for once more, then dropped; the same wish goes through afterwards."""
+    monkeypatch.setattr(phone_cli, "Phone", functools.partial(Phone, repost_after=0.1))
+    wish = ["--year", "2026", "--purpose", "住居手当"]
+    store = house.settings.database_url.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(store, isolation_level=None)) as database:
+        database.execute("CREATE TRIGGER lose AFTER INSERT ON packages BEGIN DELETE FROM packages; END")
+        assert terminal.run("sign-up", *terminal.card) == 0
+        assert terminal.run("request", *terminal.card, *wish) == 0
+        assert terminal.run("fetch", "--timeout", "0.5") == phone_cli.EXIT_LATER
+        house.clock.forward(minutes=1)
+        assert terminal.run("fetch") == 1
+        assert "ask for it again" in capsys.readouterr().err
+        assert terminal.run("fetch") == 1
+        assert "ask for it again" in capsys.readouterr().err
+        # The next one is lost as well, and the city has deleted its copy.
+        assert terminal.run("request", *terminal.card, *wish) == 0
+        house.city.packages.clear()
+        assert terminal.run("fetch", "--timeout", "0.5") == phone_cli.EXIT_LATER
+        house.clock.forward(minutes=1)
+        assert terminal.run("fetch") == phone_cli.EXIT_REFUSED
+        assert "[gone]" in capsys.readouterr().err
+        database.execute("DROP TRIGGER lose")
+    assert terminal.run("request", *terminal.card, *wish) == 0
+    assert terminal.run("fetch") == 0
+    assert len(house.city.requests) == 3
 
 
 def test_errors_are_sentences(terminal: Terminal, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,6 +71,7 @@ PUBLIC_URL = "https://door.mihon.example"
 BASE_URL = "http://127.0.0.1:8440"
 NOW = datetime(2026, 11, 20, 1, 2, 3, tzinfo=UTC)
 PASSWORDS = CardPasswords("ABC123", "1234")
+GONE = Refused("gone", "もう一度申請してください", "Please ask for it again", True)
 
 HANAKO = CardAttributes(
     name="𠮷塚　花子",
@@ -229,6 +230,16 @@ class Bound:
 
 
 @dataclass
+class Handled:
+    """A message the city has handled: its bytes, its last answer and when that was."""
+
+    envelope: bytes
+    answer: AnswerBody | None = None
+    at: datetime = NOW
+    repeated: int = 0
+
+
+@dataclass
 class FakeCity:
     """The city behind one mailbox. `cards` None believes every card (tests that are not about cards)."""
 
@@ -241,7 +252,8 @@ class FakeCity:
     accounts: dict[str, Bound] = field(default_factory=dict)
     nonces: set[str] = field(default_factory=set)
     used_nonces: set[str] = field(default_factory=set)
-    handled: set[str] = field(default_factory=set)
+    handled: dict[str, Handled] = field(default_factory=dict)
+    packages: dict[str, bytes] = field(default_factory=dict)
     requests: dict[tuple[str, str], str] = field(default_factory=dict)
     bundles: dict[str, bytes] = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
@@ -284,14 +296,33 @@ class FakeCity:
         except FormatError as error:
             self.dropped.append(error.code)
             return
-        if request.account != account or request.city != CITY or request.message_id in self.handled:
-            self.dropped.append("re-addressed" if request.account != account else "replayed")
+        if request.account != account or request.city != CITY:
+            self.dropped.append("re-addressed")
             return
-        self.handled.add(request.message_id)
+        if (known := self.handled.get(request.message_id)) is not None:
+            if not self._repeat(request, known, body):
+                self.dropped.append("replayed")
+            return
+        self.handled[request.message_id] = Handled(body)
         try:
             self._dispatch(request)
         except Refusal as no:
             self.answer(request, Refused(no.code, no.ja, no.en, no.retry))
+
+    def _repeat(self, request: DeviceRequest, known: Handled, body: bytes) -> bool:
+        """As `app.issuance.repeats`: the same bytes, a minute later, get the last answer and the same package."""
+        if known.envelope != body or known.answer is None or self.clock() - known.at < timedelta(minutes=1):
+            return False
+        known.repeated += 1
+        said = known.answer
+        if isinstance(said, PackageReady):
+            package = self.packages.get(said.package_id)
+            if package is None:
+                said = GONE
+            else:
+                self.mailbox.put_package(request.account, said.package_id, package)
+        self.answer(request, said)
+        return True
 
     def answer(
         self, request: DeviceRequest, body: AnswerBody, key: ec.EllipticCurvePublicKey | None = None
@@ -299,6 +330,8 @@ class FakeCity:
         """Sign, seal and put one answer."""
         import os
 
+        known = self.handled.setdefault(request.message_id, Handled(b""))
+        known.answer, known.at = body, self.clock()
         sequence = self.sequences[request.account] = self.sequences.get(request.account, 0) + 1
         data = self.seal(request.account, request.message_id, sequence, body, key or self._device(request))
         self.mailbox.put_answer(request.account, base64url_encode(os.urandom(16)), data)
@@ -401,6 +434,7 @@ class FakeCity:
             self.answer(request, Progress(identifier, stage))
         bundle = self.bundles.setdefault(identifier, make_bundle(self.credential_key, bound.signing_key))
         package = pack(bundle, [bound.encryption_key], content_type=BUNDLE_TYPE)
+        package = self.packages.setdefault(f"package-{identifier}", package)
         self.mailbox.put_package(request.account, f"package-{identifier}", package)
         self.answer(request, PackageReady(identifier, f"package-{identifier}", sha256(package)))
 
