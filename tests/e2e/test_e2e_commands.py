@@ -18,18 +18,21 @@ import pytest
 from app.house.home import Home
 from app.house.house import House, HouseSettings
 from app.house.setup import PUBLIC_URL
+from tests.support.watched_processes import watched
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    running = House(Home(tmp_path_factory.mktemp("up") / "house"), HouseSettings(residents=200))
-    try:
-        running.start()
-        yield running
-    finally:
-        running.stop()
+    root = tmp_path_factory.mktemp("up")
+    with watched(root):
+        running = House(Home(root / "house"), HouseSettings(residents=200))
+        try:
+            running.start()
+            yield running
+        finally:
+            running.stop()
 
 
 class Terminal:

@@ -82,9 +82,9 @@ def scene(house: RunningHouse) -> Iterator[Scene]:
 
 
 @pytest.fixture
-def rooms(tmp_path: Path) -> Iterator[CityRooms]:
+def rooms(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CityRooms]:
     """A city in this process, for broken ones."""
-    yield from city_rooms(tmp_path / "rooms")
+    yield from city_rooms(tmp_path / "rooms", tmp_path_factory)
 
 
 # ---- envelopes ------------------------------------------------------------

@@ -65,8 +65,8 @@ def house() -> Iterator[RunningHouse]:
 
 
 @pytest.fixture
-def rooms(tmp_path: Path) -> Iterator[CityRooms]:
-    yield from city_rooms(tmp_path / "rooms")
+def rooms(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CityRooms]:
+    yield from city_rooms(tmp_path / "rooms", tmp_path_factory)
 
 
 class Killed(BaseException):

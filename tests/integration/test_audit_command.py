@@ -34,6 +34,7 @@ from tests.support.audit_logs import (
     run_audit,
     trust_data,
 )
+from tests.support.watched_processes import watched
 from verifier.audit.log_source import DirectoryLog, HttpLog
 from verifier.audit.node import Node
 from verifier.cli import main
@@ -302,15 +303,16 @@ def test_a_copy_with_a_pipe_and_odd_names_holds_nobody_up(tmp_path: Path) -> Non
 @pytest.fixture
 def devnode(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     command = [sys.executable, "-m", "chain.devnode", "--data", str(tmp_path / "devnode"), "--port", "0"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=os.environ | {"AKASHI_PROFILE": "demo"}
-    )
-    assert process.stdout is not None
-    ready = json.loads(process.stdout.readline())
-    yield ready["rpc"], Path(ready["accounts"])
-    process.send_signal(signal.SIGTERM)
-    process.wait(timeout=10)
-    process.stdout.close()
+    with watched(tmp_path):
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env=os.environ | {"AKASHI_PROFILE": "demo"}
+        )
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        yield ready["rpc"], Path(ready["accounts"])
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=10)
+        process.stdout.close()
 
 
 def test_log_anchorer_and_embedded_chain_are_clean_until_somebody_anchors_something_else(

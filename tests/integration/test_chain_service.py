@@ -27,6 +27,7 @@ from chain.ethereum import EthereumClient, deploy_registry
 from chain.fsck import check_log
 from chain.log import create_log
 from chain.transactions import compute_origin_id
+from tests.support.watched_processes import watched
 from verifier.errors import FormatError
 from verifier.formats.chain_anchor import parse_receipt_text, verify_anchor_receipt
 from verifier.formats.checkpoint import parse_checkpoint_text, verify_public_checkpoint
@@ -158,8 +159,13 @@ class City:
 
 @pytest.fixture
 def city(tmp_path: Path):
-    city = City(tmp_path)
-    yield city
+    with watched(tmp_path):
+        city = City(tmp_path)
+        yield city
+        _stop(city)
+
+
+def _stop(city: City) -> None:
     if city.process is not None and city.process.poll() is None:
         city.kill()
     city.signer.shutdown()

@@ -45,7 +45,7 @@ from verifier.fault import ROOMS
 from verifier.portal import PortalSettings, create_portal
 
 CANARY = "鸚鵡沢　椋鳥子"
-Run = Callable[[Path, pytest.MonkeyPatch], None]
+Run = Callable[[Path, pytest.MonkeyPatch, pytest.TempPathFactory], None]
 
 
 class DefectError(Exception):
@@ -77,25 +77,25 @@ def _worker(**rooms: Any) -> Any:
     return worker
 
 
-def worker_loop(_directory: Path, _patch: pytest.MonkeyPatch) -> None:
+def worker_loop(_directory: Path, _patch: pytest.MonkeyPatch, _factory: pytest.TempPathFactory) -> None:
     worker = _worker(sender=SimpleNamespace(send_due=defect))
     worker._loop("send", worker._send_outbox, 0.0)
 
 
-def worker_intake(_directory: Path, _patch: pytest.MonkeyPatch) -> None:
+def worker_intake(_directory: Path, _patch: pytest.MonkeyPatch, _factory: pytest.TempPathFactory) -> None:
     _worker(intake=SimpleNamespace(handle=defect))._take_in(SimpleNamespace(message_id="m"))
 
 
-def intake(directory: Path, patch: pytest.MonkeyPatch) -> None:
-    for rooms in city_rooms(directory):
+def intake(directory: Path, patch: pytest.MonkeyPatch, factory: pytest.TempPathFactory) -> None:
+    for rooms in city_rooms(directory, factory):
         device = rooms.device(rooms.people[0])
         patch.setattr(rooms.gate, "register", defect)
         assert device.send(device.register_body()) == []
         assert rooms.intake.dropped["unexpected"] == 1
 
 
-def walk(directory: Path, _patch: pytest.MonkeyPatch) -> None:
-    for rooms in city_rooms(directory):
+def walk(directory: Path, _patch: pytest.MonkeyPatch, factory: pytest.TempPathFactory) -> None:
+    for rooms in city_rooms(directory, factory):
         at = rooms.at
         row = Request("r" * 22, "a" * 22, "m" * 22, "k" * 22, "h" * 43, "income_certificate", 2026,
                       State.ACCEPTED, None, 0, at, at)  # fmt: skip
@@ -109,14 +109,14 @@ def walk(directory: Path, _patch: pytest.MonkeyPatch) -> None:
         assert walker._each(State.ACCEPTED, defect) == 0
 
 
-def gate_door(directory: Path, _patch: pytest.MonkeyPatch) -> None:
+def gate_door(directory: Path, _patch: pytest.MonkeyPatch, _factory: pytest.TempPathFactory) -> None:
     gate: Any = SimpleNamespace(tally=defect)
     door = GateDoor(gate, "token", guard=Guard(directory / "traffic.log"), clock=lambda: NOW)
     answer = door.handle({"v": 1, "token": "token", "op": "tally"})
     assert answer == {"ok": False, "code": "internal"}
 
 
-def signer(directory: Path, patch: pytest.MonkeyPatch) -> None:
+def signer(directory: Path, patch: pytest.MonkeyPatch, _factory: pytest.TempPathFactory) -> None:
     desk = open_desk(directory)
     service = desk.service()
     patch.setattr(service._audit, "append", defect)
@@ -124,14 +124,14 @@ def signer(directory: Path, patch: pytest.MonkeyPatch) -> None:
     assert answer["code"] == "internal"
 
 
-def street_door(directory: Path, patch: pytest.MonkeyPatch) -> None:
+def street_door(directory: Path, patch: pytest.MonkeyPatch, _factory: pytest.TempPathFactory) -> None:
     house = make_house(directory)
     patch.setattr(type(house.app.extensions[EXTENSION].store), "write", defect)
     answer = house.app.test_client().get("/readyz")
     assert (answer.status_code, CANARY in answer.text) == (500, False)
 
 
-def street_door_sweeper(directory: Path, patch: pytest.MonkeyPatch) -> None:
+def street_door_sweeper(directory: Path, patch: pytest.MonkeyPatch, _factory: pytest.TempPathFactory) -> None:
     house = make_house(directory)
     patch.setattr(door_application, "sweep", defect)
     before = set(threading.enumerate())
@@ -141,7 +141,7 @@ def street_door_sweeper(directory: Path, patch: pytest.MonkeyPatch) -> None:
         thread.join(20)
 
 
-def staff_console(directory: Path, patch: pytest.MonkeyPatch) -> None:
+def staff_console(directory: Path, patch: pytest.MonkeyPatch, _factory: pytest.TempPathFactory) -> None:
     console = Console(directory)
     patch.setattr(type(console.doors.logins), "check", defect)
     answer = login(console.browser(), "hanako", "a long enough password")
@@ -149,7 +149,7 @@ def staff_console(directory: Path, patch: pytest.MonkeyPatch) -> None:
     assert (answer.status_code, CANARY in answer.text) == (500, False)
 
 
-def check_page(_directory: Path, patch: pytest.MonkeyPatch) -> None:
+def check_page(_directory: Path, patch: pytest.MonkeyPatch, _factory: pytest.TempPathFactory) -> None:
     city = mini_city()
     patch.setattr(verifier.portal.application, "examine", defect)
     settings = PortalSettings((city.trust(),), OFFLINE, OfflineSources(), clock=lambda: NOW)
@@ -162,18 +162,18 @@ def check_page(_directory: Path, patch: pytest.MonkeyPatch) -> None:
     assert client.get("/nowhere").status_code == 404
 
 
-def log_round(_directory: Path, _patch: pytest.MonkeyPatch) -> None:
+def log_round(_directory: Path, _patch: pytest.MonkeyPatch, _factory: pytest.TempPathFactory) -> None:
     service: Any = SimpleNamespace(_stop=_Once())
     chain.service.LogService._repeat(service, defect, 0.0)
 
 
-def log_beat(_directory: Path, _patch: pytest.MonkeyPatch) -> None:
+def log_beat(_directory: Path, _patch: pytest.MonkeyPatch, _factory: pytest.TempPathFactory) -> None:
     sequencer: Any = SimpleNamespace(beat=defect, _beat=1.0)
     stop: Any = _Once()
     chain.sequencer.Sequencer.run(sequencer, stop)
 
 
-def witness(_directory: Path, _patch: pytest.MonkeyPatch) -> None:
+def witness(_directory: Path, _patch: pytest.MonkeyPatch, _factory: pytest.TempPathFactory) -> None:
     told: list[Any] = []
     server = SimpleNamespace(places=threading.BoundedSemaphore(1))
     handler: Any = SimpleNamespace(server=server, _refuse=told.append)
@@ -182,7 +182,7 @@ def witness(_directory: Path, _patch: pytest.MonkeyPatch) -> None:
     assert CANARY not in told[0].detail
 
 
-def devnode(_directory: Path, _patch: pytest.MonkeyPatch) -> None:
+def devnode(_directory: Path, _patch: pytest.MonkeyPatch, _factory: pytest.TempPathFactory) -> None:
     handler: Any = SimpleNamespace(server=SimpleNamespace(methods=SimpleNamespace(call=defect)))
     answer = chain.devnode.server._Handler._call(handler, {"method": "eth_call", "id": 1})
     assert CANARY not in str(answer)
@@ -225,10 +225,14 @@ def told(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
 
 @pytest.mark.parametrize("name", PLACES)
 def test_a_defects_text_is_in_no_log_and_its_place_is(
-    name: str, told: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    told: Callable[[], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     run, file = PLACES[name]
-    run(tmp_path, monkeypatch)
+    run(tmp_path, monkeypatch, tmp_path_factory)
     text = told()
     assert CANARY not in text
     assert re.search(rf"DefectError at {re.escape(file)}:\d+ \w+", text), text
@@ -236,7 +240,11 @@ def test_a_defects_text_is_in_no_log_and_its_place_is(
 
 @pytest.mark.parametrize("name", PLACES)
 def test_a_place_that_logs_the_traceback_is_found(
-    name: str, told: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    told: Callable[[], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """The broken variant: what `log.exception` would write."""
     run, _file = PLACES[name]
@@ -247,5 +255,5 @@ def test_a_place_that_logs_the_traceback_is_found(
             monkeypatch.setattr(module, "describe_fault", lambda _error: traceback.format_exc())
             changed += 1
     assert changed >= 12
-    run(tmp_path, monkeypatch)
+    run(tmp_path, monkeypatch, tmp_path_factory)
     assert CANARY in told()

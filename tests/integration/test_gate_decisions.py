@@ -25,8 +25,8 @@ from tests.support.door_house import make_card
 
 
 @pytest.fixture
-def rooms(tmp_path: Path) -> Iterator[CityRooms]:
-    yield from city_rooms(tmp_path)
+def rooms(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CityRooms]:
+    yield from city_rooms(tmp_path, tmp_path_factory)
 
 
 def register(gate: RegisterGate, body: Register) -> str:

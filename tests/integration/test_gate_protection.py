@@ -26,8 +26,8 @@ from verifier.formats.encoding import canonical_json
 
 
 @pytest.fixture
-def rooms(tmp_path: Path) -> Iterator[CityRooms]:
-    yield from city_rooms(tmp_path)
+def rooms(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CityRooms]:
+    yield from city_rooms(tmp_path, tmp_path_factory)
 
 
 def release(rooms: CityRooms, device: Device, *, released_at: int | None = None) -> str:

@@ -29,8 +29,8 @@ from verifier.formats.jose import thumbprint
 
 
 @pytest.fixture
-def rooms(tmp_path: Path) -> Iterator[CityRooms]:
-    yield from city_rooms(tmp_path)
+def rooms(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CityRooms]:
+    yield from city_rooms(tmp_path, tmp_path_factory)
 
 
 def codes(answers: list) -> list[str]:

@@ -28,6 +28,7 @@ from mobile_api.store.engine import migrate, open_store
 from mobile_api.store.mailbox import add_nonces, take_nonce
 from mobile_api.store.tables import metadata
 from tests.support.door_house import FakeCard, House, make_house
+from tests.support.watched_processes import watched
 from tests.unit.test_mobile_api_mailbox import Device
 
 pytestmark = pytest.mark.skipif(shutil.which("initdb") is None, reason="PostgreSQL's initdb is not installed")
@@ -79,10 +80,11 @@ def server() -> Iterator[Server]:
     directory = Path(tempfile.mkdtemp(prefix="akashi-pg-"))
     if os.geteuid() == 0 and shutil.which("runuser") is None:
         pytest.skip("no runuser: a database server does not run as root")
-    found = Server(directory)
-    found.start()
-    yield found
-    found.stop()
+    with watched(directory):
+        found = Server(directory)
+        found.start()
+        yield found
+        found.stop()
     shutil.rmtree(directory)
 
 

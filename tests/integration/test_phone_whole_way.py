@@ -30,6 +30,7 @@ from app.mailbox import CityMailbox, format_door_keys
 from mobile_api.client import Phone
 from mobile_api.errors import CityRefused, PhoneError
 from tests.support.door_house import CITY, PASSWORDS, PUBLIC_URL, FakeCity, make_card, make_jpki
+from tests.support.watched_processes import watched
 from verifier import door as desk
 from verifier.formats.bundle import parse_bundle
 from verifier.formats.jose import agreement, es256_signer, thumbprint
@@ -78,6 +79,11 @@ def jpki(tmp_path: Path):
 
 @pytest.fixture
 def door(tmp_path: Path, mail_server):
+    with watched(tmp_path):
+        yield from _door(tmp_path, mail_server)
+
+
+def _door(tmp_path: Path, mail_server):
     port, mailbox_key = free_port(), ec.generate_private_key(ec.SECP256R1())
     keys = tmp_path / "city-keys.json"
     keys.write_bytes(format_door_keys([(mailbox_key.public_key(), ["mailbox", "public"])]))

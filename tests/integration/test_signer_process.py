@@ -20,6 +20,7 @@ from app.sealing.errors import SignerError
 from app.sealing.signer_client import SignerClient, SignRequest
 from tests.support.sealing_world import ROOT
 from tests.support.signer_desk import checkpoint_note, open_desk
+from tests.support.watched_processes import watched
 from verifier.formats.jose import parse_jwk, verify_es256
 
 MESSAGE = b"what is signed"
@@ -28,7 +29,8 @@ DIGEST = hashlib.sha256(MESSAGE).digest()
 
 @pytest.fixture
 def desk(tmp_path):
-    return open_desk(tmp_path)
+    with watched(tmp_path):
+        yield open_desk(tmp_path)
 
 
 @pytest.fixture

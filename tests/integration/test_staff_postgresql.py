@@ -24,6 +24,7 @@ from app.staff.messages import Ack, Event, Snapshot, format_events, format_snaps
 from app.staff.store import Store
 from app.staff.tables import metadata
 from tests.support.staff_console import Console
+from tests.support.watched_processes import watched
 
 EVENT = Event("req-0001", datetime(2026, 11, 20, 2, 59, tzinfo=UTC), "seal", "sealed", 120)
 
@@ -61,11 +62,12 @@ def address() -> Iterator[str]:
         [initdb, "-D", str(data), "-A", "trust", "-U", "staff"],
         [pg_ctl, "-D", str(data), "-o", options, "-w", "-l", str(home / "log"), "start"],
     )
-    for command in commands:
-        subprocess.run([*run_as, *command], check=True, stdout=subprocess.DEVNULL, timeout=60, cwd=home)
-    yield f"postgresql+psycopg://staff@/postgres?host={home}"
-    stop = [*run_as, pg_ctl, "-D", str(data), "-m", "immediate", "stop"]
-    subprocess.run(stop, check=True, stdout=subprocess.DEVNULL, timeout=60, cwd=home)
+    with watched(home):
+        for command in commands:
+            subprocess.run([*run_as, *command], check=True, stdout=subprocess.DEVNULL, timeout=60, cwd=home)
+        yield f"postgresql+psycopg://staff@/postgres?host={home}"
+        stop = [*run_as, pg_ctl, "-D", str(data), "-m", "immediate", "stop"]
+        subprocess.run(stop, check=True, stdout=subprocess.DEVNULL, timeout=60, cwd=home)
     shutil.rmtree(home, ignore_errors=True)
 
 

@@ -37,6 +37,7 @@ from chain.ethereum import EthereumClient, deploy_registry
 from chain.floor import SeenHead
 from chain.log import Log, create_log
 from chain.transactions import Fees, Submission, compute_origin_id
+from tests.support.watched_processes import watched
 from verifier.formats.checkpoint import verify_bundled_checkpoint, verify_public_checkpoint
 from verifier.formats.merkle import verify_consistency
 from verifier.formats.signed_note import SignatureError, VerifierKey, build_vkey, format_vkey, parse_note
@@ -232,9 +233,11 @@ class City:
 def world(tmp_path_factory) -> Iterator[World]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AKASHI_PROFILE", "demo")
-        world = World(tmp_path_factory.mktemp("world"))
-        yield world
-        world.close()
+        root = tmp_path_factory.mktemp("world")
+        with watched(root):
+            world = World(root)
+            yield world
+            world.close()
 
 
 def test_cosigned_published_and_taken_by_the_contract(world: World, tmp_path: Path) -> None:
@@ -286,7 +289,7 @@ def test_a_fork_is_refused_by_witnesses_and_contract(world: World, tmp_path: Pat
     for witness in world.witnesses:
         assert witness.latest(key).root == city.log.published.root
     submission = Submission(compute_origin_id(key.name), 9, entry("other root"), [entry("path")] * 3)
-    with pytest.raises(EthereumError, match="bad consistency proof"):
+    with pytest.raises(EthereumError, match="consistency proof"):
         world.ethereum.sign_submission(submission, world.ethereum.nonce(), Fees(10**10, 0))
     published, path = city.log.consistency_path(5)
     honest = Submission(compute_origin_id(key.name), published.size, published.root, path)

@@ -16,6 +16,7 @@ from chain.settings import read_settings
 from chain.witness_keys import generate_keys, store_keys
 from chain.witness_store import create_store
 from tests.integration.test_chain_service import KEY, City, entry
+from tests.support.watched_processes import watched
 from verifier.formats.checkpoint import verify_bundled_checkpoint
 from verifier.formats.signed_note import format_vkey
 from verifier.formats.tlog_proof import parse_tlog_proof, verify_tlog_proof
@@ -64,10 +65,11 @@ class Witnesses:
 def witnesses(tmp_path: Path):
     root = tmp_path / "witnesses"
     root.mkdir()
-    witnesses = Witnesses(root)
-    yield witnesses
-    for name in list(witnesses.processes):
-        witnesses.kill(name)
+    with watched(root):
+        witnesses = Witnesses(root)
+        yield witnesses
+        for name in list(witnesses.processes):
+            witnesses.kill(name)
 
 
 @pytest.fixture

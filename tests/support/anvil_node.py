@@ -25,6 +25,7 @@ from typing import Any
 import pytest
 
 from tests.support.anchor_registry import ACCOUNTS, CHAIN_ID, START, NodeError, address, hexed
+from tests.support.watched_processes import start_watchman
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK_FILE = ROOT / "tests" / "interop" / "package-lock.json"
@@ -104,6 +105,8 @@ class AnvilNode:
         self._options = options
         self.process: subprocess.Popen[bytes] | None = None
         self.port = port
+        self._home.mkdir(parents=True, exist_ok=True)
+        self._watchman = start_watchman(self._home)
         self.start(start)
 
     @property
@@ -174,6 +177,7 @@ class AnvilNode:
     def close(self) -> None:
         """End it, and take away what it wrote."""
         self.kill()
+        self._watchman.farewell()
         shutil.rmtree(self._home, ignore_errors=True)
 
 

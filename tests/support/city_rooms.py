@@ -6,16 +6,14 @@ For tests of what the city decides. The street door, the signer and the log are 
 
 from __future__ import annotations
 
-import atexit
-import functools
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from sqlalchemy import Engine
 
@@ -270,11 +268,15 @@ class CityRooms:
         self.gate_store.dispose()
 
 
-@functools.cache
-def _empty_city() -> Path:
+_EMPTY: dict[Path, Path] = {}
+
+
+def _empty_city(factory: pytest.TempPathFactory) -> Path:
     """The stores as they are at first, made once a session: bringing them up takes longer than most tests."""
-    directory = Path(tempfile.mkdtemp(prefix="akashi-rooms-"))
-    atexit.register(shutil.rmtree, directory, True)
+    base = factory.getbasetemp()
+    if base in _EMPTY:
+        return _EMPTY[base]
+    directory = factory.mktemp("empty-city")
     registers = open_store(f"sqlite:///{directory}/registers.sqlite")
     upgrade_registers(registers)
     RegisterStore(registers).add_city(generate_city(100, 8), "test")
@@ -284,12 +286,13 @@ def _empty_city() -> Path:
     upgrade_store(worker, MIGRATIONS)
     for engine in (registers, gate, worker):
         engine.dispose()
+    _EMPTY[base] = directory
     return directory
 
 
-def city_rooms(directory: Path) -> Iterator[CityRooms]:
-    """The body of a fixture: a new city of 100 residents."""
-    shutil.copytree(_empty_city(), directory, dirs_exist_ok=True)
+def city_rooms(directory: Path, factory: pytest.TempPathFactory) -> Iterator[CityRooms]:
+    """The body of a fixture: a new city of 100 residents in `directory`; `factory` holds the empty one."""
+    shutil.copytree(_empty_city(factory), directory, dirs_exist_ok=True)
     clock = Clock()
     registers = open_store(f"sqlite:///{directory}/registers.sqlite")
     books = RegisterStore(registers)

@@ -16,8 +16,6 @@ import itertools
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
 from argparse import Namespace
@@ -40,6 +38,7 @@ from app.house.house import House, HouseSettings
 from app.house.people import FISCAL_YEAR, PASSWORDS, find_people
 from app.house.processes import Process, Processes, answers, free_port
 from app.house.setup import CITY, PUBLIC_URL
+from app.house.witnesses import WITNESSES
 from app.recipients.cli import run_add
 from app.registers.card_attributes import card_attributes
 from app.registers.release import RecordRelease
@@ -48,6 +47,7 @@ from app.registers.store import RegisterStore
 from app.storage.engine import open_store
 from mobile_api.client import CardSignature, Phone
 from tests.support.hostile_door import HostileDoor
+from tests.support.watched_processes import Watchman, start_watchman
 from verifier import door as desk_door
 from verifier.formats.bundle import parse_bundle
 from verifier.formats.encoding import canonical_json, parse_canonical_json, parse_json
@@ -69,19 +69,6 @@ from verifier.verify import examine
 
 RESIDENTS = 300
 CARD_KEYS = 6
-# Ends what this process started, if this process is gone: only sessions that name this house's directory.
-WATCHMAN = """
-import os, pathlib, shutil, signal, sys
-home, pids = sys.argv[1].encode(), [int(line) for line in sys.stdin if line.strip()]
-for pid in pids:
-    try:
-        there = pathlib.Path(f"/proc/{pid}/environ").read_bytes() + pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
-        if home in there:
-            os.killpg(pid, signal.SIGKILL)
-    except OSError:
-        pass
-shutil.rmtree(sys.argv[1], ignore_errors=True)
-"""
 
 
 def now() -> datetime:
@@ -89,20 +76,8 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-class WatchedProcesses(Processes):
-    """Tells a watchman every process it starts."""
-
-    def __init__(self, logs: Path, watchman: subprocess.Popen[str]) -> None:
-        super().__init__(logs)
-        self._watchman = watchman
-
-    def start(self, process: Process, *, wait: bool = True) -> None:
-        super().start(process, wait=False)
-        if self._watchman.stdin is not None:
-            self._watchman.stdin.write(f"{self.pid(process.name)}\n")
-            self._watchman.stdin.flush()
-        if wait:
-            self.wait_ready(process.name)
+class KnownProcesses(Processes):
+    """Tells whether one of them runs."""
 
     def is_running(self, name: str) -> bool:
         return name in self.names and name not in self.ended()
@@ -111,9 +86,9 @@ class WatchedProcesses(Processes):
 class DoorBehindProxy(House):
     """A house whose street door stands behind `door`, with limits that many phones on one address do not meet."""
 
-    def __init__(self, home: Home, settings: HouseSettings, watchman: subprocess.Popen[str]) -> None:
+    def __init__(self, home: Home, settings: HouseSettings) -> None:
         super().__init__(home, settings)
-        self.processes: WatchedProcesses = WatchedProcesses(home.logs, watchman)
+        self.processes: KnownProcesses = KnownProcesses(home.logs)
         self._inside = free_port()
         self.door = HostileDoor(self._inside)
 
@@ -225,7 +200,7 @@ class RunningHouse:
 
     root: Path
     house: DoorBehindProxy
-    watchman: subprocess.Popen[str]
+    watchman: Watchman
     start_seconds: float
     users: int = 0
     witnessed: list[WitnessedCard] = field(default_factory=list)
@@ -238,14 +213,9 @@ class RunningHouse:
     def start(cls) -> RunningHouse:
         """Start every process in a new temporary directory. Raises CityError."""
         root = Path(tempfile.mkdtemp(prefix="akashi-e2e-"))
-        watchman = subprocess.Popen(
-            [sys.executable, "-c", WATCHMAN, str(root)],
-            stdin=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        watchman = start_watchman(root)
         begun = time.monotonic()
-        house = DoorBehindProxy(Home(root / "house"), HouseSettings(residents=RESIDENTS), watchman)
+        house = DoorBehindProxy(Home(root / "house"), HouseSettings(residents=RESIDENTS))
         running = cls(root, house, watchman, 0.0)
         try:
             house.start()
@@ -261,10 +231,7 @@ class RunningHouse:
             self.house.stop()
             self.house.door.close()
         finally:
-            if self.watchman.stdin is not None:
-                self.watchman.stdin.close()
-            with suppress(subprocess.TimeoutExpired):
-                self.watchman.wait(10)
+            self.watchman.farewell()
             shutil.rmtree(self.root, ignore_errors=True)
 
     # ---- where things are ---------------------------------------------------------------------------------------
@@ -393,7 +360,7 @@ class RunningHouse:
         return "\n".join(self.log_text(name).splitlines()[-lines:])
 
 
-ORDER = ("chain", "trust-services", "jpki", "mail", "door", "signer", "gate", "log", "staff", "worker")
+ORDER = ("chain", "trust-services", "jpki", "mail", "door", "signer", "gate", *WITNESSES, "log", "staff", "worker")
 
 
 @dataclass

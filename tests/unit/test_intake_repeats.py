@@ -114,8 +114,8 @@ def posted_again(envelope: Envelope) -> Envelope:
 
 
 @pytest.fixture
-def rooms(tmp_path: Path) -> Iterator[CityRooms]:
-    yield from city_rooms(tmp_path)
+def rooms(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CityRooms]:
+    yield from city_rooms(tmp_path, tmp_path_factory)
 
 
 @pytest.fixture
