@@ -19,6 +19,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -54,7 +55,8 @@ class Watchman:
 def start_watchman(root: Path) -> Watchman:
     """Watch over `root`, a directory of this test alone. Raises ValueError for one so near the top that others use it."""
     root = root.resolve()
-    if not root.is_dir() or len(root.parts) < LEAST_DEPTH or root in (Path.home(), Path.cwd()):
+    shared = (Path.home(), Path.cwd(), Path(tempfile.gettempdir()).resolve())
+    if not root.is_dir() or len(root.parts) < LEAST_DEPTH or root in shared:
         raise ValueError(f"not a directory of one test: {root}")
     process = subprocess.Popen(
         [sys.executable, "-S", __file__, str(root)],
@@ -83,7 +85,7 @@ def find_processes(root: Path) -> list[int]:
         if not entry.name.isdigit() or int(entry.name) == own:
             continue
         with suppress(OSError):
-            # The end of a value, or of the name of a directory: /tmp/a is not named by /tmp/ab.
+            # The end of a value, or of the name of a directory: /x/a is not named by /x/ab.
             said = (entry / "environ").read_bytes() + b"\0" + (entry / "cmdline").read_bytes() + b"\0"
             if any(said.find(name + end) >= 0 for end in (b"/", b"\0", b"\n", b":", b" ", b'"', b"'")):
                 found.append(int(entry.name))

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -127,7 +128,7 @@ def test_a_block_that_fails_says_farewell_too(tmp_path: Path) -> None:
     assert tmp_path.exists()
 
 
-@pytest.mark.parametrize("place", ["/", "/tmp", "/nowhere/at/all"])
+@pytest.mark.parametrize("place", ["/", tempfile.gettempdir(), "/nowhere/at/all"])
 def test_a_directory_of_everybody_is_not_watched(place: str) -> None:
     with pytest.raises(ValueError, match="not a directory of one test"):
         start_watchman(Path(place))
