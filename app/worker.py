@@ -1,6 +1,6 @@
 """The issuance worker: takes what is in the mailbox, walks requests, sends what is ready, keeps lists fresh.
 
-It has no inbound port. Five loops, one process, one writing store; each loop survives outages of everybody else and
+It has no inbound port. Seven loops, one process, one writing store; each loop survives outages of everybody else and
 goes on where it was. `python -m app.worker` reads its settings from the environment (`app.settings`).
 """
 
@@ -30,6 +30,7 @@ from app.staff.errors import StaffError
 from app.storage import inbox as inbox_store
 from app.storage import nonces as nonce_store
 from app.storage import requests as request_store
+from app.storage.engine import empty_wal, scrub
 from app.storage.inbox import Envelope
 from verifier.fault import describe_fault
 from verifier.formats.encoding import base64url_encode
@@ -42,6 +43,8 @@ INBOX_WAIT: Final = 20
 INBOX_BATCH: Final = 64
 MONITOR_BEAT: Final = 2.0
 NONCE_BEAT: Final = 1.0
+WAL_BEAT: Final = 60.0
+SCRUB_BEAT: Final = 3600.0
 MAX_DEFECTS: Final = 3
 NONCE_STOCKS_AN_HOUR: Final = 100
 WRITING: Final = frozenset({"walk", "send", "status"})
@@ -87,6 +90,8 @@ class Worker:
             ("send", self._send_outbox, 0.0),
             ("nonces", self._stock_nonces, NONCE_BEAT),
             ("status", self._publish_status, self._rooms.status_beat),
+            ("wal", self._empty_wal, WAL_BEAT),
+            ("scrub", self._scrub, SCRUB_BEAT),
         ]
         if self._rooms.monitor is not None:
             loops.append(("monitor", self._rooms.monitor.push, MONITOR_BEAT))
@@ -195,6 +200,14 @@ class Worker:
         follow_changes(rooms.store, rooms.gate, at=int(rooms.clock().timestamp()))
         rooms.status.publish_due()
         self._send.set()
+
+    def _empty_wal(self) -> None:
+        # What was deleted is a minute later not in the write-ahead log either; a busy store is tried at the next beat.
+        empty_wal(self._rooms.store)
+
+    def _scrub(self) -> None:
+        # What SQLite copied while it rearranged pages goes too, at the start and every hour.
+        scrub(self._rooms.store)
 
     def _obey(self) -> None:
         if self._rooms.monitor is not None and self._rooms.monitor.obey(INBOX_WAIT):

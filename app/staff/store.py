@@ -65,6 +65,9 @@ def _make_engine(url: str, *, immediate: bool) -> Engine:
             "synchronous=FULL",
             f"busy_timeout={BUSY_TIMEOUT_MS}",
             "foreign_keys=on",
+            # What was deleted is overwritten, and a write-ahead log that is begun again is cut off.
+            "secure_delete=on",
+            "journal_size_limit=0",
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()

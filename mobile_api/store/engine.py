@@ -89,6 +89,8 @@ def _sqlite(url: str, begin: str) -> Engine:
             connection.execute(f"PRAGMA {pragma}")
         # What was deleted is overwritten: the door keeps nothing after its time, not in free pages either.
         connection.execute("PRAGMA secure_delete=on")
+        # A write-ahead log that is begun again is cut off at once, with the pages as they were before.
+        connection.execute("PRAGMA journal_size_limit=0")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
