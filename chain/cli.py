@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,21 @@ def add_commands(subparsers: Any) -> None:
     add_arguments(devnode)
     devnode.set_defaults(run=_guarded(run))
 
+    backup = commands.add_parser(
+        "devnode-backup", help="模擬/MOCK: copy a stopped embedded chain, and check the copy"
+    )
+    backup.add_argument("--data", type=Path, required=True, help="directory of the chain")
+    backup.add_argument("--out", type=Path, required=True, help="new directory of the copy; holds demo keys")
+    backup.add_argument("--chain-id", type=int, default=992011)
+    backup.set_defaults(run=_guarded(_back_up))
+
+    restore = commands.add_parser(
+        "devnode-restore", help="模擬/MOCK: put such a copy back, checked, as a new directory"
+    )
+    restore.add_argument("--copy", type=Path, required=True)
+    restore.add_argument("--data", type=Path, required=True, help="new directory of the chain")
+    restore.set_defaults(run=_guarded(_restore))
+
     fsck = commands.add_parser("fsck", help="re-derive every hash of a log from its entries and compare")
     fsck.add_argument("--directory", type=Path, required=True, help="the directory that holds `checkpoint`")
     fsck.add_argument("--vkey", required=True, help="public key of the log")
@@ -88,6 +104,20 @@ def _deploy(options: argparse.Namespace) -> int:
         raise SettingsError("missing-setting", "--accounts, or --owner-key-file and --sealer, are needed")
     contract, gas = deploy_registry(options.rpc, owner_key, sealer)
     _print({"contract": "0x" + contract.hex(), "sealer": "0x" + sealer.hex(), "gas": gas})
+    return 0
+
+
+def _back_up(options: argparse.Namespace) -> int:
+    from chain.devnode.backup import back_up_chain
+
+    _print(asdict(back_up_chain(options.data, options.out, options.chain_id)))
+    return 0
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from chain.devnode.backup import restore_chain
+
+    _print(asdict(restore_chain(options.copy, options.data)))
     return 0
 
 
