@@ -1,8 +1,8 @@
 """Bringing the public files to the street door: in order, until it has them, data before checkpoint.
 
 What has to go is a queue in the log's database, written in the transaction that stored the signature; a crash
-repeats the newest files, which does no harm. The street door takes each name once (other bytes: an alarm, not
-an overwrite), except the checkpoint.
+repeats the newest files, which does no harm: nothing there goes back. The street door takes each name once (other
+bytes: an alarm, not an overwrite), except the checkpoint.
 """
 
 from __future__ import annotations
@@ -86,10 +86,14 @@ class Publisher:
         """Upload until the queue is empty or something fails; what failed is in `trouble`."""
         try:
             while uploads := self._log.store.next_uploads(UPLOADS_A_ROUND):
+                # Of a name that changes only the newest goes: after a crash the same rows are sent again, and what
+                # everybody sees must not go back to an older checkpoint meanwhile.
+                newest = {upload.path: upload.number for upload in uploads if upload.data is not None}
                 done = 0
                 try:
                     for upload in uploads:
-                        self._put(upload)
+                        if newest.get(upload.path, upload.number) == upload.number:
+                            self._put(upload)
                         done = upload.number
                 finally:
                     if done:

@@ -10,7 +10,6 @@ import os
 import random
 import signal
 import socket
-import socketserver
 import subprocess
 import sys
 import threading
@@ -18,7 +17,6 @@ import time
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chain.client import LogClient
 from chain.devnode.accounts import load_accounts
@@ -27,66 +25,17 @@ from chain.ethereum import EthereumClient, deploy_registry
 from chain.fsck import check_log
 from chain.log import create_log
 from chain.transactions import compute_origin_id
+from tests.support.log_signer import KEY, ORIGIN, SIGNER_TOKEN, Signer
 from tests.support.watched_processes import watched
-from verifier.errors import FormatError
-from verifier.formats.chain_anchor import parse_receipt_text, verify_anchor_receipt
-from verifier.formats.checkpoint import parse_checkpoint_text, verify_public_checkpoint
-from verifier.formats.encoding import base64_encode, base64url_encode
+from verifier.formats.chain_anchor import verify_anchor_receipt
+from verifier.formats.checkpoint import verify_public_checkpoint
+from verifier.formats.encoding import base64_encode
 from verifier.formats.merkle import verify_consistency
-from verifier.formats.signed_note import build_vkey
 from verifier.formats.tiles import TileReader
 from verifier.formats.tlog_proof import parse_tlog_proof, upgrade_tlog_proof, verify_tlog_proof
 
-ORIGIN = "door.mihon.example/992011/log/1"
 CHAIN_ID = 992011
-PRIVATE = Ed25519PrivateKey.from_private_bytes(b"\x09" * 32)
-KEY = build_vkey(ORIGIN, PRIVATE.public_key().public_bytes_raw())
-SIGNER_TOKEN = "signer-token-for-tests"
 TOKEN = "door-token-for-tests-only"
-
-
-class Signer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    """The signer's rule in twenty lines: a larger size, or the same size with the same root; receipts of
-    those.
-    """
-
-    daemon_threads = True
-
-    def __init__(self, path: Path) -> None:
-        self.signed: dict[int, bytes] = {}
-        self.violations: list[str] = []
-        super().__init__(str(path), _SignerHandler)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    def answer(self, request: dict) -> dict:
-        assert request["channel"] == "log"
-        if request["token"] != SIGNER_TOKEN:
-            return {"ok": False, "code": "unauthenticated", "detail": "wrong token"}
-        item = request["items"][0]
-        if item["op"] == "public":
-            x = base64url_encode(PRIVATE.public_key().public_bytes_raw())
-            return {"ok": True, "jwk": {"kty": "OKP", "crv": "Ed25519", "x": x}}
-        note = item["note"]
-        try:
-            head = parse_checkpoint_text(note)
-            if head.size < max(self.signed, default=0) or self.signed.get(head.size, head.root) != head.root:
-                self.violations.append(note)
-                return {"ok": False, "code": "checkpoint-rolled-back", "detail": "a fork"}
-            self.signed[head.size] = head.root
-        except FormatError:
-            receipt = parse_receipt_text(note)
-            if self.signed.get(receipt.size) != receipt.root:
-                return {"ok": False, "code": "unknown-checkpoint", "detail": "never signed"}
-        return {"ok": True, "signature": base64_encode(PRIVATE.sign(note.encode()))}
-
-
-class _SignerHandler(socketserver.StreamRequestHandler):
-    def handle(self) -> None:
-        length = int.from_bytes(self.rfile.read(4), "big")
-        body = self.rfile.read(length)
-        if body:
-            answer = json.dumps({"v": 1, "items": [self.server.answer(json.loads(body))]}).encode()
-            self.wfile.write(len(answer).to_bytes(4, "big") + answer)
 
 
 class City:
