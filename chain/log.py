@@ -1,7 +1,7 @@
 """The log: one append-only tree for one origin, published as static files after C2SP tlog-tiles.
 
     <directory>/log.sqlite     committed head, queues, outbox (chain.database)
-    <directory>/index.sqlite   leaf → first index, a cache
+    <directory>/index/         leaf → first index, a cache (chain.leaf_index)
     <directory>/staging/       the batch being added
     <directory>/public/        checkpoint, tile/…, receipts/…, timestamps/…: everything here is for everybody
 
@@ -23,9 +23,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import secrets
-import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -39,12 +38,13 @@ from chain.cosigning import Cosigning, LogHistory
 from chain.errors import LogRefused, LogUnavailable
 from chain.files import FileTree
 from chain.floor import HeadSource, check_floor
-from chain.stores import HeadStore, LeafIndex, Staging
+from chain.leaf_index import LeafIndex
+from chain.stores import HeadStore, Staging
 from chain.tree import EMPTY_TREE, Extension, Tree, extend, load_tree
 from verifier.errors import FormatError, SourceError
 from verifier.formats.checkpoint import Checkpoint, format_checkpoint_text, verify_public_checkpoint
 from verifier.formats.encoding import sha256
-from verifier.formats.merkle import EMPTY_ROOT, leaf_hash
+from verifier.formats.merkle import EMPTY_ROOT, leaf_hash, leaf_hashes
 from verifier.formats.names import DUMMY_LEAF_LABEL
 from verifier.formats.signed_note import VerifierKey
 from verifier.formats.tiles import TILE_WIDTH, TileReader
@@ -104,8 +104,8 @@ class Log:
         `padding`: each batch is filled with salted dummies to a multiple of this (0 and 1: none). `mix`: the
         leaves of a batch stand in the order of their own values, so that their order says nothing of when
         each came.
-        Raises: LogRefused on doubt. A signer or source that is away does not raise: the log opens and signs
-        later.
+        Raises: LogRefused on doubt; LogUnavailable("store-away") when the disk or database fails. A signer or source
+        that is away does not raise: the log opens and signs later.
         """
         self.origin = key.name
         self.key = key
@@ -116,9 +116,15 @@ class Log:
         self._padding = max(1, padding)
         self._mix = mix
         self._lock = threading.Lock()
-        self._owner = _own(directory)
+        try:
+            self._owner = _own(directory)
+        except OSError as error:
+            raise _store_away(error) from error
         try:
             self._open(directory)
+        except (OSError, SQLAlchemyError) as error:
+            self._owner.close()
+            raise _store_away(error) from error
         except BaseException:
             self._owner.close()
             raise
@@ -128,7 +134,7 @@ class Log:
         self.store = HeadStore(self.engine, self.origin)
         self.files = FileTree(directory / "public")
         self._staging = Staging(FileTree(directory / "staging"))
-        self.index = LeafIndex(directory / "index.sqlite")
+        self.index = LeafIndex(directory / "index", self._read_leaves)
         self._is_cleared = False
         self._refusal: LogRefused | None = None
         self._is_uncertain = False  # a step failed in a way that leaves open whether it happened
@@ -153,8 +159,8 @@ class Log:
 
     def find(self, entry: bytes) -> int | None:
         """First index of an entry, if it is under the published checkpoint."""
-        number = self.index.find([leaf_hash(entry)]).get(leaf_hash(entry))
-        return number if number is not None and number < self._published.size else None
+        leaf = leaf_hash(entry)
+        return self.index.find([leaf]).get(leaf)
 
     def prove(self, index: int) -> TlogProof:
         """Inclusion proof of a published entry under the newest checkpoint.
@@ -196,7 +202,7 @@ class Log:
         """
         with self._lock, self._guarded():
             self._finish_pending()
-            leaves = [leaf_hash(entry) for entry in entries]
+            leaves = leaf_hashes(entries)
             known = self.index.find(leaves)
             new = {leaf: entry for leaf, entry in zip(leaves, entries, strict=True) if leaf not in known}
             if len(new) > MAX_BATCH:
@@ -204,7 +210,7 @@ class Log:
             if new or cover:
                 self._clear_floor()  # before anything is committed, so that a lost history is not built upon
                 start, batch = self._add(list(new.values()))
-                known.update((leaf, start + number) for number, leaf in enumerate(batch) if leaf in new)
+                known.update(zip(batch, range(start, start + len(batch)), strict=True))
             return [known[leaf] for leaf in leaves]
 
     def resume(self) -> bool:
@@ -396,6 +402,20 @@ class Log:
             if reader.size == published.size:
                 return reader, published
 
+    def _read_leaves(self, numbers: Collection[int]) -> dict[int, bytes]:
+        # the index asks what is really there (leaf_index.ReadLeaves)
+        reader, leaves = self._reader, {}
+        number_now, tile = -1, []
+        try:
+            for index in sorted(index for index in numbers if index < reader.size):
+                number, position = divmod(index, TILE_WIDTH)
+                if number != number_now:
+                    number_now, tile = number, reader.read_tile(0, number)
+                leaves[index] = tile[position]
+        except (SourceError, FormatError) as error:
+            raise LogRefused("tiles-damaged", f"a tile of leaves cannot be read: {error}") from error
+        return leaves
+
     def _fetch_older(self, path: str) -> bytes:
         data = self.files.find(path)
         if data is not None or ".p/" not in path:
@@ -417,9 +437,9 @@ class Log:
         except LogRefused as refusal:
             self.refuse(refusal)
             raise
-        except (OSError, SQLAlchemyError, sqlite3.Error) as error:
+        except (OSError, SQLAlchemyError) as error:
             self._is_uncertain = True
-            raise LogUnavailable("store-away", f"the log's files or database fail: {error}") from error
+            raise _store_away(error) from error
 
 
 class _History:
@@ -434,15 +454,19 @@ class _History:
         return TileReader(self._size, self._fetch).consistency_path(old_size)
 
 
+def _store_away(error: Exception) -> LogUnavailable:
+    return LogUnavailable("store-away", f"the log's files or database fail: {error}")
+
+
 def _own(directory: Path) -> IO[bytes]:
     # one process a log; the lock goes away with the process, however it ends
     try:
         file = (directory / "owner.lock").open("ab")
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise LogRefused("database-missing", f"there is no log in {directory.name}") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         file.close()
         raise LogRefused("log-in-use", "another process owns this log") from error
     return file

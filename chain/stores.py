@@ -1,22 +1,16 @@
-"""Stores of the log: the head (compare-and-swap), the queues behind it, the staged batch, the index of
-leaves.
+"""Stores of the log: the head (compare-and-swap), the queues behind it, the staged batch.
 
 What each keeps and what its loss means:
-  HeadStore      the committed (size, root) and its signature. Durable before it answers. Losing it ends the
-  log. upload, stamp  rows of the same transaction as the signature: what is signed will be uploaded and
-  stamped. Staging        the entries of the batch being added, durable before the head moves; useless once it
-  is published. LeafIndex      leaf hash → first index. A cache: rebuilt from the tiles when it is missing or
-  behind.
+  HeadStore      the committed (size, root) and its signature. Durable before it answers. Losing it ends the log.
+  upload, stamp  rows of the same transaction as the signature: what is signed will be uploaded and stamped.
+  Staging        the entries of the batch being added, durable before the head moves; useless once it is published.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import sqlite3
-import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
@@ -31,10 +25,6 @@ from verifier.formats.merkle import EMPTY_ROOT, HASH_BYTES
 from verifier.formats.signed_note import parse_note
 
 MAX_WAITING_STAMPS: Final = 1000
-_INDEX_CHUNK: Final = 500
-_INDEX_PORTION: Final = 131_072
-# 128 bits of a leaf hash tell leaves apart; should two ever agree, the proof of the wrong one does not verify
-_INDEX_KEY_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,85 +228,3 @@ class Staging:
         """Forget a batch that is published."""
         self._files.remove(f"{size}.entries")
         self._files.remove(f"{size}.note")
-
-
-class LeafIndex:
-    """First index of each leaf hash. Plain SQLite, because it is a cache: losing it costs a rebuild, nothing
-    else.
-
-    Newest leaves are kept in memory and written in large sorted portions: a B-tree of hashes takes many
-    leaves at once far more cheaply than few. What was not written yet is read from the tiles again at the
-    next start.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._lock = threading.Lock()
-        self._recent: dict[bytes, int] = {}
-        try:
-            self._connection = self._open(path)
-        except sqlite3.DatabaseError:
-            path.unlink(missing_ok=True)
-            self._connection = self._open(path)
-        self._covered = int(self._connection.execute("SELECT size FROM covered").fetchone()[0])
-
-    @staticmethod
-    def _open(path: Path) -> sqlite3.Connection:
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute("PRAGMA cache_size=-32768")
-        connection.execute("PRAGMA journal_size_limit=1048576")
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS leaf (hash BLOB PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID"
-        )
-        connection.execute("CREATE TABLE IF NOT EXISTS covered (size INTEGER NOT NULL)")
-        connection.execute("INSERT INTO covered SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM covered)")
-        return connection
-
-    def covered(self) -> int:
-        """The tree size up to which every leaf is in the index."""
-        with self._lock:
-            return self._covered
-
-    def find(self, leaves: Sequence[bytes]) -> dict[bytes, int]:
-        """The first index of those of `leaves` that are in the log."""
-        found: dict[bytes, int] = {}
-        with self._lock:
-            found.update((leaf, self._recent[leaf]) for leaf in leaves if leaf in self._recent)
-            for start in range(0, len(leaves), _INDEX_CHUNK):
-                chunk = {leaf[:_INDEX_KEY_BYTES]: leaf for leaf in leaves[start : start + _INDEX_CHUNK]}
-                marks = ",".join("?" * len(chunk))
-                query = f"SELECT hash, number FROM leaf WHERE hash IN ({marks})"  # noqa: S608 - only question marks
-                rows = self._connection.execute(query, list(chunk))
-                found.update((chunk[key], number) for key, number in rows)
-        return found
-
-    def add(self, start: int, leaves: Sequence[bytes]) -> None:
-        """Add the leaves from index `start` on; the first index of a leaf stays."""
-        with self._lock:
-            for number, leaf in enumerate(leaves, start):
-                self._recent.setdefault(leaf, number)
-            self._covered = max(self._covered, start + len(leaves))
-            if len(self._recent) >= _INDEX_PORTION:
-                self._flush()
-
-    def clear(self) -> None:
-        """Forget everything: the log will fill it again."""
-        with self._lock:
-            self._recent.clear()
-            self._covered = 0
-            self._connection.execute("DELETE FROM leaf")
-            self._connection.execute("UPDATE covered SET size = 0")
-
-    def _flush(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-        rows = sorted((leaf[:_INDEX_KEY_BYTES], number) for leaf, number in self._recent.items())
-        self._connection.executemany("INSERT OR IGNORE INTO leaf VALUES (?, ?)", rows)
-        self._connection.execute("UPDATE covered SET size = ?", (self._covered,))
-        self._connection.execute("COMMIT")
-        self._recent.clear()
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._connection.close()

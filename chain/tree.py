@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from verifier.errors import FormatError
-from verifier.formats.merkle import leaf_hash, node_hash
+from verifier.formats.merkle import leaf_hashes, node_hashes
 from verifier.formats.tiles import (
     TILE_HEIGHT,
     TILE_WIDTH,
@@ -70,9 +70,9 @@ class Extension:
 
 def perfect_root(hashes: Sequence[bytes]) -> bytes:
     """Root over a power of two of hashes."""
-    layer = list(hashes)
+    layer = hashes
     while len(layer) > 1:
-        layer = [node_hash(layer[i], layer[i + 1]) for i in range(0, len(layer), 2)]
+        layer = node_hashes(layer)
     return layer[0]
 
 
@@ -81,7 +81,7 @@ def extend(tree: Tree, entries: Sequence[bytes]) -> Extension:
 
     Raises: FormatError("bad-entry") on an entry that has not 32 bytes.
     """
-    if any(len(entry) != ENTRY_BYTES for entry in entries):
+    if set(map(len, entries)) - {ENTRY_BYTES}:
         raise FormatError("bad-entry", "an entry of this log has 32 bytes")
     files: list[tuple[str, bytes]] = []
     obsolete: list[str] = []
@@ -96,7 +96,7 @@ def extend(tree: Tree, entries: Sequence[bytes]) -> Extension:
     if bundle:
         files.append((entries_path(number, len(bundle)), format_entries(bundle)))
 
-    leaves = tuple(leaf_hash(entry) for entry in entries)
+    leaves = tuple(leaf_hashes(entries))
     size = tree.size + len(leaves)
     arriving = list(leaves)
     tiles: list[tuple[bytes, ...]] = []
@@ -142,6 +142,6 @@ def load_tree(size: int, fetch: Fetch) -> Tree:
     if not width:
         return Tree(size, tuple(tiles), ())
     entries = parse_entries(fetch(entries_path(number, width)), width)
-    if [leaf_hash(entry) for entry in entries] != list(tiles[0]):
+    if leaf_hashes(entries) != list(tiles[0]):
         raise FormatError("bad-entry-bundle", "the open bundle does not hash to the open tile")
     return Tree(size, tuple(tiles), tuple(entries))

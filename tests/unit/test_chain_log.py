@@ -456,23 +456,33 @@ def test_a_second_owner_is_caught_by_the_compare_and_swap(open_log, directory: P
     assert log.published.size == 1
 
 
-@pytest.mark.parametrize("damage", ["missing", "garbage", "ahead", "behind"])
+@pytest.mark.parametrize(
+    "damage", ["missing", "table missing", "garbage", "ahead", "behind", "another log's"]
+)
 def test_the_index_is_a_cache_and_comes_back_by_itself(open_log, directory: Path, damage: str) -> None:
     log = open_log()
     log.append([entry(i) for i in range(300)])
     log.close()
-    if damage in ("missing", "garbage"):
-        for file in directory.glob("index.sqlite*"):
-            file.unlink()
-        if damage == "garbage":
-            (directory / "index.sqlite").write_bytes(b"not a database at all" * 100)
+    covered = directory / "index" / "covered"
+    if damage == "missing":
+        shutil.rmtree(directory / "index")
+    elif damage == "table missing":
+        (directory / "index" / "07").unlink()
+    elif damage == "garbage":
+        covered.write_bytes(b"not an index at all" * 100)
+    elif damage == "another log's":
+        create_log(directory.parent / "other", ORIGIN)
+        other = Log(directory.parent / "other", KEY, SoftwareSigner(PRIVATE), padding=1, mix=False)
+        other.append([entry(i) for i in range(299, -1, -1)])
+        other.close()
+        shutil.rmtree(directory / "index")
+        shutil.copytree(directory.parent / "other" / "index", directory / "index")
     else:
-        with sqlite3.connect(directory / "index.sqlite") as connection:
-            if damage == "ahead":
-                connection.execute("INSERT OR REPLACE INTO leaf VALUES (zeroblob(32), 5)")
-            connection.execute("UPDATE covered SET size = ?", (900 if damage == "ahead" else 0,))
+        size = {"ahead": "900", "behind": "0"}[damage]
+        covered.write_text(f"{covered.read_text().partition(chr(10))[0]}\n{size}\n")
     log = open_log()
     assert log.append([entry(299), entry(0), entry(300)]) == [299, 0, 300]
+    assert check_log(log.files.directory, KEY).size == 301
 
 
 def test_fsck_finds_what_was_changed(open_log) -> None:

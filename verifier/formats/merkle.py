@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from verifier.errors import FormatError
@@ -41,6 +41,19 @@ def leaf_hash(entry: bytes) -> bytes:
 def node_hash(left: bytes, right: bytes) -> bytes:
     """Hash of an inner node, 32 bytes (RFC 9162 section 2.1.1)."""
     return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def leaf_hashes(entries: Iterable[bytes]) -> list[bytes]:
+    """`leaf_hash` of each entry; for many, as a call for each costs as much as the hash."""
+    sha256 = hashlib.sha256
+    return [sha256(b"\x00" + entry).digest() for entry in entries]
+
+
+def node_hashes(hashes: Sequence[bytes]) -> list[bytes]:
+    """`node_hash` of each two neighbours: the layer above `hashes`; a last one without neighbour is left out."""
+    sha256 = hashlib.sha256
+    pairs = zip(hashes[::2], hashes[1::2], strict=False)
+    return [sha256(b"\x01" + left + right).digest() for left, right in pairs]
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> None:

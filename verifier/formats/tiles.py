@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from verifier.errors import FormatError, SourceError
-from verifier.formats.merkle import EMPTY_ROOT, HASH_BYTES, MAX_TREE_SIZE, node_hash
+from verifier.formats.merkle import EMPTY_ROOT, HASH_BYTES, MAX_TREE_SIZE, node_hash, node_hashes
 
 TILE_HEIGHT: Final = 8
 TILE_WIDTH: Final = 1 << TILE_HEIGHT
@@ -83,8 +83,12 @@ def parse_entries(data: bytes, width: int) -> list[bytes]:
 
 def format_entries(entries: Sequence[bytes]) -> bytes:
     """Inverse of `parse_entries`; each entry at most 65,535 bytes."""
-    if any(len(entry) > MAX_ENTRY_BYTES for entry in entries):
+    lengths = set(map(len, entries))
+    if max(lengths, default=0) > MAX_ENTRY_BYTES:
         raise FormatError("bad-entry-bundle", "an entry is too long for a bundle")
+    if len(lengths) == 1:
+        prefix = lengths.pop().to_bytes(2, "big")
+        return prefix + prefix.join(entries)
     return b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
 
 
@@ -122,6 +126,10 @@ class TileReader:
     def tile(self, level: int, number: int) -> list[bytes]:
         """The hashes of one tile as it is in this tree, as far as they exist."""
         return self._layers(level, number)[0]
+
+    def read_tile(self, level: int, number: int) -> list[bytes]:
+        """As `tile`, but read anew and not kept: for a glance at many tiles."""
+        return self._read(level, number)
 
     def inclusion_path(self, index: int) -> tuple[bytes, ...]:
         """Inclusion path of leaf `index`, its sibling first (RFC 9162 section 2.1.3.1).
@@ -178,8 +186,7 @@ class TileReader:
         if layers is None:
             layers = [self._read(level, number)]
             while len(layers[-1]) > 1:
-                below = layers[-1]
-                layers.append([node_hash(below[i], below[i + 1]) for i in range(0, len(below) - 1, 2)])
+                layers.append(node_hashes(layers[-1]))
             self._tiles[level, number] = layers
         return layers
 
