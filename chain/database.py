@@ -19,10 +19,11 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from chain.errors import LogRefused
+from chain.errors import LogRefused, LogUnavailable
 
 SCHEMA_VERSION: Final = 1
 BUSY_MILLISECONDS: Final = 20_000
+_DISK_FAILURES: Final = ("SQLITE_IOERR", "SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_BUSY", "SQLITE_READONLY")
 
 metadata = sa.MetaData()
 _row_id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -110,7 +111,7 @@ def open_database(path: Path) -> Engine:
     """Open the database of an existing log.
 
     Raises: LogRefused("database-missing", "database-unreadable", "other-schema"): a log without it is never
-    started anew by itself.
+    started anew by itself; LogUnavailable("store-away") when the disk fails: the next start may go through.
     """
     if not path.is_file():
         raise LogRefused("database-missing", f"{path.name} is missing: its log must not be continued")
@@ -119,6 +120,8 @@ def open_database(path: Path) -> Engine:
         with engine.begin() as connection:
             versions = connection.execute(sa.select(schema.c.version)).scalars().all()
     except sa.exc.DatabaseError as error:
+        if str(getattr(error.orig, "sqlite_errorname", "")).startswith(_DISK_FAILURES):
+            raise LogUnavailable("store-away", f"{path.name} cannot be read now") from error
         raise LogRefused("database-unreadable", f"{path.name} cannot be read") from error
     if versions != [SCHEMA_VERSION]:
         raise LogRefused("other-schema", f"{path.name} has a schema this version does not know")

@@ -327,7 +327,7 @@ def unix_time() -> int:
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT; 2 for unusable settings, 3 when the log refuses to start."""
+    """Run until SIGTERM or SIGINT; 1: its disk fails now, 2: unusable settings, 3: the log refuses to start."""
     quiet_uncaught("log")
     try:
         settings = read_settings(os.environ)
@@ -340,6 +340,9 @@ def main() -> int:
     except LogRefused as error:
         print(f"error: the log refuses to start: {error}", file=sys.stderr)
         return 3
+    except LogUnavailable as error:
+        print(f"error: the log cannot be opened now: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
         print(f"error: {settings.listen} cannot be had: {error.strerror}", file=sys.stderr)
         return 2
