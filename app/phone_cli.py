@@ -2,7 +2,8 @@
 standard error.
 
 Passwords come from a file or are asked for without echo, never from the command line. The city's keys come
-from the trust list in --trust, never from the street door. The card is a card file of the 模擬/MOCK JPKI.
+from the trust list in --trust, never from the street door; the door may only hand over its next versions, and each is
+held against the one before it. The card is a card file of the 模擬/MOCK JPKI.
 """
 
 from __future__ import annotations
@@ -28,9 +29,12 @@ from mobile_api.client import (
 from verifier.cli.inputs import add_network_options, make_sources
 from verifier.cli.verify_command import EXIT_CODES, print_report
 from verifier.errors import AkashiVerifierError
+from verifier.http import HttpSources
 from verifier.policy import find_policy
 from verifier.refresh import refresh_evidence
+from verifier.trust import TrustList
 from verifier.trust_store import TrustStore
+from verifier.trust_update import follow_city
 from verifier.verify import examine
 
 STAGE_WORDS = {
@@ -135,10 +139,40 @@ def _card_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _phone(options: argparse.Namespace) -> Phone:
-    trust = TrustStore(options.trust).find(options.city_code)
+    return Phone(options.home, options.door, _city_trust(options).content)
+
+
+def _city_trust(options: argparse.Namespace) -> TrustList:
+    """The city's newest trust list. Nothing new is sent on the word of one that has expired.
+
+    Raises: PhoneError("no-trust", "trust-expired"), errors of the verifier.
+    """
+    store = TrustStore(options.trust)
+    trust = store.find(options.city_code)
     if trust is None:
         raise PhoneError("no-trust", "no trust list of this city is pinned; compare the fingerprint first")
-    return Phone(options.home, options.door, trust.content)
+    if not getattr(options, "offline", False):
+        sources = HttpSources([trust], base_urls={trust.content.public_url: options.door})
+        update = follow_city(store, trust, sources)
+        trust = update.trust
+        if update.gained:
+            print(
+                f"信頼リストを第{trust.version}版にしました / trust list updated to version {trust.version}",
+                file=sys.stderr,
+            )
+        if update.failure is not None:
+            # The door can only keep newer versions back: the known list speaks until its end.
+            print(
+                f"信頼リストは第{trust.version}版のままです / the trust list stays at version {trust.version}: "
+                f"{update.failure.code}",
+                file=sys.stderr,
+            )
+    if options.phone_run in _NEEDS_LIVING_TRUST and trust.is_expired(datetime.now(UTC)):
+        raise PhoneError(
+            "trust-expired",
+            "信頼リストの期限が切れています。何も送っていません / the trust list has expired; nothing was sent",
+        )
+    return trust
 
 
 def _sign_up(phone: Phone, options: argparse.Namespace) -> int:
@@ -263,3 +297,7 @@ def _newest(phone: Phone, options: argparse.Namespace) -> str:
     if not requests:
         raise PhoneError("no-request", "this phone has asked for nothing yet")
     return requests[-1]["id"]
+
+
+# What tells the city or an employer something new. The rest shows, fetches, takes back or stops.
+_NEEDS_LIVING_TRUST = frozenset({_sign_up, _confirm_mail, _request, _submit})

@@ -7,6 +7,7 @@ replaced in one step.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,10 @@ class TrustStore:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             fresh = path.with_suffix(".new")
-            fresh.write_bytes(trust.data)
+            with fresh.open("wb") as file:
+                file.write(trust.data)
+                file.flush()
+                os.fsync(file.fileno())  # a list that is lost at a power cut would be a roll-back
             fresh.replace(path)
         except OSError as error:
             raise UsageError("cannot-write", f"{path.name}: {error.strerror}") from error

@@ -61,8 +61,8 @@ def terminal(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     working = threading.Thread(target=work)
     working.start()
-    pinned = SimpleNamespace(find=lambda _city: SimpleNamespace(content=house.city.trust))
-    monkeypatch.setattr(phone_cli, "TrustStore", lambda _directory: pinned)
+    pinned = SimpleNamespace(content=house.city.trust)
+    monkeypatch.setattr(phone_cli, "_city_trust", lambda _options: pinned)
     yield Terminal(tmp_path, f"http://127.0.0.1:{server.port}")
     stop.set()
     working.join()

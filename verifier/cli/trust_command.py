@@ -1,4 +1,7 @@
-"""Manage the trust directory: add a city's list by the fingerprint of its letter, show, update."""
+"""Manage the trust directory: add a city's list by the fingerprint of its letter, show, update.
+
+A list that has expired is taken (the next versions may follow it), and said to be so by the exit code for "undetermined".
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from verifier.cli.inputs import add_network_options, add_trust_option, make_sour
 from verifier.cli.terminal import UNDETERMINED, VALID, answer, hint, printable, tell
 from verifier.errors import SourceError, UsageError
 from verifier.trust import TrustList
-from verifier.trust_store import MAX_UPDATES, TrustStore
+from verifier.trust_store import TrustStore
+from verifier.trust_update import follow_city
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add.add_argument("file", type=Path, help="the trust list (root.json)")
     add.add_argument("--fingerprint", required=True, metavar="ABCD-…", help="as printed in the city's letter")
     show = actions.add_parser("show", help="show the accepted lists")
-    show.add_argument("--at", metavar="TIME", help="as of this time (2026-11-20T01:02:03Z) instead of now")
     update = actions.add_parser("update", help="follow newer versions, from files or from the city")
     update.add_argument(
         "files", type=Path, nargs="*", help="newer versions, oldest first; none = ask the city"
@@ -29,50 +32,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_network_options(update)
     for action in (add, show, update):
         add_trust_option(action)
+        action.add_argument(
+            "--at", metavar="TIME", help="as of this time (2026-11-20T01:02:03Z) instead of now"
+        )
 
 
 def run(options: argparse.Namespace) -> int:
     """Dispatch to the action."""
-    store = TrustStore(options.trust)
+    store, now = TrustStore(options.trust), read_time(options.at)
     if options.action == "add":
-        _show(store.add(read_file(options.file), options.fingerprint), None)
-        return VALID
+        return _show(store.add(read_file(options.file), options.fingerprint), now)
     if options.action == "show":
-        now = read_time(options.at)
         for trust in store.lists():
             _show(trust, now)
         return VALID
-    return _update(store, options)
+    return _update(store, options, now)
 
 
-def _update(store: TrustStore, options: argparse.Namespace) -> int:
+def _update(store: TrustStore, options: argparse.Namespace, now: dt.datetime) -> int:
     lists = [trust for trust in store.lists() if options.city in (None, trust.content.city)]
     if not lists:
         raise UsageError("no-trust", f"no list of {options.city} is known")
     if options.files:
         if len(lists) != 1:
             raise UsageError("which-city", "name the city with --city")
-        _show(store.update(lists[0].content.city, [read_file(path) for path in options.files]), None)
-        return VALID
+        files = [read_file(path) for path in options.files]
+        return _show(store.update(lists[0].content.city, files), now)
     sources = make_sources(options, tuple(lists))
     result = VALID
     for trust in lists:
-        newest = trust
-        for _ in range(MAX_UPDATES):
-            path = f"/{trust.content.city}/trust/{newest.version + 1}.root.json"
-            try:
-                data = sources.public_file(newest.content.public_url, path)
-            except SourceError as error:
-                if error.code != "http-404":
-                    tell(f"{trust.content.city}: {error}")
-                    result = UNDETERMINED
-                break
-            newest = store.update(trust.content.city, [data])
-        _show(newest, None)
+        update = follow_city(store, trust, sources)
+        if isinstance(update.failure, SourceError):
+            tell(f"{trust.content.city}: {update.failure}")
+            result = UNDETERMINED
+        elif update.failure is not None:
+            raise update.failure
+        result = max(result, _show(update.trust, now))
     return result
 
 
-def _show(trust: TrustList, now: dt.datetime | None) -> None:
+def _show(trust: TrustList, now: dt.datetime) -> int:
     content = trust.content
     mock = "【模擬 / MOCK】" if content.mock else ""
     answer(f"{content.city} {printable(content.name)} {mock}".rstrip())
@@ -80,6 +79,15 @@ def _show(trust: TrustList, now: dt.datetime | None) -> None:
            f"{len(trust.keys)} signers")  # fmt: skip
     answer(f"  fingerprint {trust.fingerprint}")
     answer(f"  address {content.public_url}")
-    if now is not None and trust.is_expired(now):
+    for entry in content.compromised:
+        answer(f"  盗まれた鍵 / stolen key {entry.key.hex()[:16]}…: not valid from entry {entry.from_index} of "
+               f"{printable(entry.log)} on ({entry.since:%Y-%m-%d}: {printable(entry.reason)})")  # fmt: skip
+    for former in content.former_logs:
+        words = "盗まれた / stolen" if former.compromised else "終了 / ended"
+        answer(f"  前の台帳 / former log {printable(former.log.name)}, {former.size} entries, {words} "
+               f"({former.since:%Y-%m-%d}: {printable(former.reason)})")  # fmt: skip
+    if trust.is_expired(now):
         answer("  期限切れ / EXPIRED: no verdict is possible until it is updated")
         hint("akashi-verify trust update --trust DIR")
+        return UNDETERMINED
+    return VALID
