@@ -312,8 +312,7 @@ class Phone:
             self._letters.raise_refusal(entry["message"])
             if entry["state"] == "gone":
                 raise PackageLost("package-lost", "the street door has lost this request's package")
-            self._letters.repost(entry["message"])
-            self._letters.poll(end)
+            self._letters.poll(end, longest=self._letters.repost(entry["message"]))
 
     def fetch_package(self, request_id: str) -> Path:
         """Fetch the package, check it against the city's word, store it, let the door delete it.

@@ -111,22 +111,27 @@ class Correspondence:
         if entry["posted"] is None and entry["outcome"] is None:
             self._post(message)
 
-    def repost(self, message: str) -> None:
+    def repost(self, message: str) -> float:
         """Post again what is not answered and about which nothing was heard for a while.
 
-        Raises: DoorUnavailable, DoorRefused.
+        Returns the seconds until that is due again. Raises: DoorUnavailable, DoorRefused.
         """
         entry = self._entry(message)
         if entry["outcome"] is not None:
-            return
+            return POLL_SECONDS
         if entry["posted"] is None:
             self._post(message)
-            return
         silent = int(self._clock().timestamp()) - max(entry["posted"], entry.get("heard") or 0)
-        if silent >= self._repost_after * 2 ** min(entry.get("reposts", 0), MAX_DOUBLINGS):
-            self._post(message)
-            entry["reposts"] = entry.get("reposts", 0) + 1
-            self._home.save()
+        patience = self._patience(entry)
+        if silent < patience:
+            return patience - silent
+        self._post(message)
+        entry["reposts"] = entry.get("reposts", 0) + 1
+        self._home.save()
+        return self._patience(entry)
+
+    def _patience(self, entry: dict[str, Any]) -> float:
+        return self._repost_after * 2.0 ** min(entry.get("reposts", 0), MAX_DOUBLINGS)
 
     def reopen(self, message: str) -> bool:
         """Await an answer to an answered message once more. False: its envelope is gone, nothing can be asked.
@@ -154,8 +159,7 @@ class Correspondence:
         """Wait for the final answer. Raises: CityRefused, NoAnswerYet."""
         end = time.monotonic() + timeout
         while self._entry(message)["outcome"] is None:
-            self.repost(message)
-            self.poll(end)
+            self.poll(end, longest=self.repost(message))
         self.raise_refusal(message)
 
     def raise_refusal(self, message: str) -> None:
@@ -166,15 +170,18 @@ class Correspondence:
                 refusal["code"], refusal["message_ja"], refusal["message_en"], retry=refusal["retry"]
             )
 
-    def poll(self, end: float) -> None:
-        """One long poll; takes in what is believable. Raises NoAnswerYet when `end` (monotonic) is over."""
+    def poll(self, end: float, *, longest: float = POLL_SECONDS) -> None:
+        """One long poll of `longest` seconds or less; takes in what is believable.
+
+        Raises NoAnswerYet when `end` (monotonic) is over.
+        """
         left = end - time.monotonic()
         if left <= 0:
             # Next time from the beginning: a cursor is only the door's word, and repetitions do no harm.
             self._home.state["cursor"] = 0
             self._home.save()
             raise NoAnswerYet("no-answer-yet", "the city has not answered yet")
-        wait = max(0, min(POLL_SECONDS, int(left)))
+        wait = max(0, int(min(POLL_SECONDS, left, longest + 1)))
         try:
             reply = self._door.call(
                 "GET",

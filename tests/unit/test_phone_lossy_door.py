@@ -461,10 +461,16 @@ def test_killed_at_every_write_of_the_lossy_way(tmp_path: Path, monkeypatch: pyt
 # ---- controls -----------------------------------------------------------------------------------------------------------
 
 
+def never_again(self: Correspondence, message: str) -> float:
+    """Posts once."""
+    self.post(message)
+    return 0.0
+
+
 def test_control_a_phone_that_never_posts_again_is_stuck(
     lossy: Lossy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Correspondence, "repost", Correspondence.post)
+    monkeypatch.setattr(Correspondence, "repost", never_again)
     lossy.lost.answers = True
     request = lossy.ask()
     lossy.wait_in_vain(request)
