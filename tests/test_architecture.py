@@ -293,7 +293,6 @@ KEY_OPENERS = {
     "chain": "the log's Ethereum key with little money, and the witness's own keys",
     "mobile_api.client": "the phone's two device keys",
     "mobile_api.phone_home": "the phone's two device keys",
-    "app.trust_list.signer_key": "one trust-list signer's own key, at that person's computer",
     "verifier.key_file": "the employer's own keys",
     "verifier.formats.package": "makes the ephemeral key of one encryption; stores and reads none",
 }
@@ -418,6 +417,30 @@ def fault_text_faults(tree: Tree) -> list[str]:
     return faults
 
 
+def _is_broad(handler: ast.ExceptHandler) -> bool:
+    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return any(kind is None or _last_name(kind) in ("Exception", "BaseException") for kind in kinds)
+
+
+def broad_handler_faults(tree: Tree) -> list[str]:
+    """Handlers of every exception that go on afterwards and give no reason in a comment on or under their first line."""
+    faults = []
+    for module in tree.values():
+        lines = module.path.read_text(encoding="utf-8").split("\n")
+        for node in ast.walk(module.syntax):
+            if not isinstance(node, ast.ExceptHandler) or not _is_broad(node):
+                continue
+            if isinstance(node.body[-1], ast.Raise) and not any(
+                isinstance(inner, ast.Return) for inner in ast.walk(node)
+            ):
+                continue
+            # The head may be spread over lines; a comment counts from there to the first statement.
+            head = lines[node.lineno - 1 : node.body[0].lineno - 1]
+            if not any("#" in line for line in [*head, lines[node.lineno - 1]]):
+                faults.append(place(module, node.lineno, "handles every exception and does not say why"))
+    return faults
+
+
 RULES: dict[str, tuple[Rule, dict[str, str]]] = {
     "arrows": (arrow_faults, {"chain/x.py": "from app import settings\n", "app/settings.py": ""}),
     "arrows-door": (
@@ -482,6 +505,16 @@ RULES: dict[str, tuple[Rule, dict[str, str]]] = {
         {"app/x.py": "import socketserver\nclass S(socketserver.TCPServer): ...\n"},
     ),
     "fault-server-made": (fault_text_faults, {"app/x.py": "HTTPServer(('', 0), H)\n"}),
+    "broad": (broad_handler_faults, {"app/x.py": "try:\n    f()\nexcept Exception:\n    pass\n"}),
+    "broad-among-others": (
+        broad_handler_faults,
+        {"app/x.py": "try:\n    f()\nexcept (OSError, Exception):\n    pass\n"},
+    ),
+    "broad-bare": (broad_handler_faults, {"chain/x.py": "try:\n    f()\nexcept:\n    pass\n"}),
+    "broad-sometimes": (
+        broad_handler_faults,
+        {"app/x.py": "def g():\n try:\n  f()\n except Exception:\n  if h():\n   return\n  raise\n"},
+    ),
     "peek-name": (peek_faults, {"verifier/x.py": "def read_untrusted_title(data):\n    return data\n"}),
 }
 
@@ -514,6 +547,8 @@ def test_a_rule_does_not_cry_over_what_is_allowed(tmp_path: Path) -> None:
         "chain/witness.py": (
             "class S(ToldByPlace, TCPServer): ...\n"
             "try:\n    f()\nexcept Exception as error:\n    log.error('%s', describe_fault(error))\n    raise\n"
+            "try:\n    f()\nexcept Exception:  # it may be anything\n    pass\n"
+            "try:\n    f()\nexcept Exception:\n    # it may be anything\n    pass\n"
         ),
     }
     for path, text in allowed.items():
@@ -530,6 +565,7 @@ def test_a_rule_does_not_cry_over_what_is_allowed(tmp_path: Path) -> None:
         length_faults,
         peek_faults,
         fault_text_faults,
+        broad_handler_faults,
     )
     assert [fault for rule in rules for fault in rule(planted)] == []
 
@@ -559,7 +595,6 @@ KEY_FILE_READERS = {
     "app.registers.authorisation": "the gate's authorisation key, which seals nothing by itself",
     "app.counterparts": "keys of the mock outside world (模擬)",
     "app.house.setup": "makes the mock city's keys before anything runs (模擬)",
-    "app.trust_list.signer_key": "one trust-list signer's own key, at that person's computer; no city key",
     "app.house.forgery": "makes another mock city's keys, whose seal the demo shows to be refused (模擬)",
 }
 # The signer's inside. Its client is what everybody else talks to.

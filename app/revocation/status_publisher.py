@@ -97,33 +97,25 @@ class StatusPublisher:
         now = self._clock()
         with self._store.begin() as connection:
             revoked = certificate_store.find_revoked_indices(connection, number)
-            # Set clean before it is signed: what is revoked in between makes it dirty again.
-            connection.execute(
-                update(status_lists).where(status_lists.c.status_list == number).values(dirty=False)
-            )
-        try:
-            prepared = prepare_status_list(
-                build_bits(settings.size, revoked),
-                uri=settings.uri(number),
-                issued=now,
-                lifetime=timedelta(seconds=settings.life),
-                ttl=timedelta(seconds=settings.ttl),
-                certificates=settings.certificates,
-            )
-            sign = self._keys.signing("status_list", request_id=STATUS_REQUEST, serial=f"list-{number}")
-            token = finish_status_list(prepared, sign(prepared.digest)).encode("ascii")
-        except Exception:
-            with self._store.begin() as connection:
-                connection.execute(
-                    update(status_lists).where(status_lists.c.status_list == number).values(dirty=True)
-                )
-            raise
+        prepared = prepare_status_list(
+            build_bits(settings.size, revoked),
+            uri=settings.uri(number),
+            issued=now,
+            lifetime=timedelta(seconds=settings.life),
+            ttl=timedelta(seconds=settings.ttl),
+            certificates=settings.certificates,
+        )
+        sign = self._keys.signing("status_list", request_id=STATUS_REQUEST, serial=f"list-{number}")
+        token = finish_status_list(prepared, sign(prepared.digest)).encode("ascii")
+        row = update(status_lists).where(status_lists.c.status_list == number)
         with self._store.begin() as connection:
+            # Clean in the same transaction as the token, so that a crash before it leaves the list dirty. The row is held
+            # from here on: what was revoked while this was signed is seen now, what comes later makes it dirty after us.
             connection.execute(
-                update(status_lists)
-                .where(status_lists.c.status_list == number)
-                .values(token=token.decode("ascii"), issued_at=int(now.timestamp()))
+                row.values(token=token.decode("ascii"), issued_at=int(now.timestamp()), dirty=False)
             )
+            if certificate_store.find_revoked_indices(connection, number) != revoked:
+                connection.execute(row.values(dirty=True))
         log.info("status list %d: %d revoked", number, len(revoked))
         return token
 

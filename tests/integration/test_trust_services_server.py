@@ -6,6 +6,7 @@ import base64
 import hashlib
 import http.client
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import ocsp
 
 from app.counterparts.trust_services.__main__ import main
-from app.counterparts.trust_services.authority import revoke
+from app.counterparts.trust_services.authority import answer_ocsp, revoke
 from app.counterparts.trust_services.server import build_server
 from app.errors import UnavailableError
 from app.sealing.errors import PkiError, SettingsInvalidError, TimestampError
@@ -134,6 +135,24 @@ def test_revocation_reaches_list_and_ocsp(address, pki):
     )
     assert entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value == "keyCompromise"
     assert main(command) == 2  # the first revocation stands
+
+
+def test_a_damaged_request_is_answered_whatever_is_wrong_with_it(pki):
+    """Bits turned, bytes lost and added: some reach a hash or a name that the library does not know."""
+    seal, issuing = pki.certificates["page-seal-1"], pki.certificates["issuing"]
+    builder = ocsp.OCSPRequestBuilder().add_certificate(seal, issuing, hashes.SHA1())
+    builder = builder.add_extension(x509.OCSPNonce(b"n" * 16), critical=False)
+    names = x509.SubjectAlternativeName([x509.DNSName("a.example"), x509.RegisteredID(x509.OID_COMMON_NAME)])
+    good = _der(builder.add_extension(names, critical=False).build())
+    order, seen, now = random.Random(6), set(), datetime.now(UTC)
+    for _ in range(3000):
+        damaged = bytearray(good)
+        at = order.randrange(len(damaged))
+        damaged[at : at + order.randrange(2)] = order.choice(
+            [b"", b"\x30", bytes([damaged[at] ^ 1 << order.randrange(8)])]
+        )
+        seen.add(ocsp.load_der_ocsp_response(answer_ocsp(pki, bytes(damaged), now)).response_status)
+    assert {ocsp.OCSPResponseStatus.SUCCESSFUL, ocsp.OCSPResponseStatus.MALFORMED_REQUEST} <= seen
 
 
 def test_ocsp_by_get_and_for_strangers(address, pki):

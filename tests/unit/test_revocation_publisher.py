@@ -94,6 +94,53 @@ def test_what_the_door_did_not_take_is_tried_again(store: Engine) -> None:
     assert city.publisher.publish_due() == 0
 
 
+class PowerCutError(BaseException):
+    """Nothing of ours may catch it: the process is gone."""
+
+
+@pytest.mark.parametrize("how", [UnavailableError("signer-away"), PowerCutError()])
+def test_a_list_that_was_not_signed_stays_dirty_whatever_the_end(
+    how: BaseException, store: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    city = City(store)
+    city.publisher.publish_due()
+    with store.begin() as connection:
+        one = certificates.reserve(connection, "r1", issued_at=1, valid_until="2027-02-20")
+        certificates.mark_revoked(connection, "r1", reason="wrong-figures", at=2)
+
+    def fail(_digest: bytes) -> bytes:
+        raise how
+
+    with monkeypatch.context() as patch:
+        patch.setattr(city.key, "sign_digest", fail)
+        with pytest.raises(type(how)):
+            city.publisher.publish_due()
+    assert city.publisher.publish_due() == 1
+    assert parse_status_list(city.happened[-1][1]).status(one.status_index) == INVALID
+
+
+def test_what_is_revoked_while_the_list_is_signed_goes_out_at_the_next_beat(
+    store: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    city = City(store)
+    with store.begin() as connection:
+        one = certificates.reserve(connection, "r1", issued_at=1, valid_until="2027-02-20")
+    sign = city.key.sign_digest
+
+    def revoked_meanwhile(digest: bytes) -> bytes:
+        with store.begin() as connection:
+            certificates.mark_revoked(connection, "r1", reason="wrong-figures", at=2)
+        return sign(digest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(city.key, "sign_digest", revoked_meanwhile)
+        assert city.publisher.publish_due() == 1
+    assert parse_status_list(city.happened[-1][1]).status(one.status_index) == VALID
+    assert city.publisher.publish_due() == 1
+    assert parse_status_list(city.happened[-1][1]).status(one.status_index) == INVALID
+    assert city.publisher.publish_due() == 0
+
+
 def test_a_token_is_renewed_before_half_its_life_is_over(store: Engine) -> None:
     city = City(store)
     first = city.publisher.token(1)

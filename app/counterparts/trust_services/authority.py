@@ -17,6 +17,7 @@ from typing import Final
 
 import orjson
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -120,6 +121,16 @@ def build_crl(pki: DemoPki, stem: str, now: datetime) -> bytes:
     return builder.sign(issuer.key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
+# What the library raises for bytes that are no request, for a hash or a name it does not know, for an extension that
+# is there twice.
+OCSP_READING_ERRORS: Final = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+
+
 def answer_ocsp(pki: DemoPki, request: bytes, now: datetime) -> bytes:
     """An OCSPResponse (DER) about one certificate of the issuing authority; a nonce is repeated.
 
@@ -132,7 +143,7 @@ def answer_ocsp(pki: DemoPki, request: bytes, now: datetime) -> bytes:
         parsed = ocsp.load_der_ocsp_request(request)
         algorithm = parsed.hash_algorithm
         nonces = [e.value for e in parsed.extensions if isinstance(e.value, x509.OCSPNonce)]
-    except Exception:
+    except OCSP_READING_ERRORS:
         return _unsuccessful(ocsp.OCSPResponseStatus.MALFORMED_REQUEST)
     if not isinstance(algorithm, (hashes.SHA1, hashes.SHA256)):
         return _unsuccessful(ocsp.OCSPResponseStatus.MALFORMED_REQUEST)
