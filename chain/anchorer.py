@@ -90,7 +90,7 @@ class Anchorer:
         self._outbox: Outbox | None = None
         self._receipts_from = 0
         self._agreed: SeenHead | None = None  # the last head of the contract that is ours for sure
-        self.reason = "not asked yet"  # for the monitor; empty when everything is anchored
+        self.reason = "not-asked: the chain was not asked yet"  # for the monitor, as `Wait` words it
         self.anchored: SeenHead | None = None  # the contract's head as last seen
 
     def run(self) -> None:
@@ -109,7 +109,7 @@ class Anchorer:
             if isinstance(action, Wait):
                 self.reason = action.reason
                 return
-        self.reason = "more to do than one round allows"
+        self.reason = "busy: more to do than one round allows"
 
     def step(self) -> Action:
         """Gather, decide, act once; answers what was done.

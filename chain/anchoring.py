@@ -129,7 +129,7 @@ class Submit:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing can be done now; `reason` is for the monitor, empty when all is anchored."""
+    """Nothing can be done now; `reason` is for the monitor: a code word, a colon and words; empty when all is anchored."""
 
     reason: str
 
@@ -159,13 +159,13 @@ def decide(view: View, rules: Rules) -> Action:
     if view.unreceipted:
         return WriteReceipt(view.unreceipted[0])
     if view.mined:
-        return Wait("waiting for confirmations")
+        return Wait("confirming: waiting for confirmations")
     if view.head.size == view.published_size:
         return Wait("")
     if view.newest is not None and view.now - view.newest.created < rules.interval:
-        return Wait("waiting for the next anchoring time")
+        return Wait("interval: waiting for the next anchoring time")
     if view.fees.max_fee > rules.max_fee:
-        return Wait("gas is dearer than the limit")
+        return Wait("gas-dear: gas is dearer than the limit")
     return Submit(view.chain_nonce, view.fees, None)
 
 
@@ -188,14 +188,14 @@ def _decide_in_flight(view: View, rules: Rules) -> Action:
             return Settle(attempt, inclusion, others, is_anchored)
     if newest.nonce < view.chain_nonce:
         if view.now - max(attempt.sent or attempt.created for attempt in attempts) < rules.lost_after:
-            return Wait("the nonce is used, its receipt is not there yet")
+            return Wait("receipt-late: the nonce is used, its receipt is not there yet")
         return Lose(attempts)
     if newest.sent is None:
         return Broadcast(newest)
     if newest.nonce > view.chain_nonce:
         # a gap that nothing of ours fills (rule 2 would have): after a while fill it
         if view.now - newest.sent < rules.lost_after:
-            return Wait("an earlier nonce of the account is missing")
+            return Wait("nonce-gap: an earlier nonce of the account is missing")
         return Submit(view.chain_nonce, view.fees, None)
     if view.now - newest.created >= rules.replace_after and len(attempts) < rules.max_attempts:
         fees = _raised(newest.fees, view.fees)
@@ -203,7 +203,7 @@ def _decide_in_flight(view: View, rules: Rules) -> Action:
             return Submit(newest.nonce, fees, newest)
     if view.now - newest.sent >= rules.resend_after:
         return Broadcast(newest)
-    return Wait("waiting for the transaction to be mined")
+    return Wait("in-flight: waiting for the transaction to be mined")
 
 
 def _raised(before: Fees, suggested: Fees) -> Fees:

@@ -25,7 +25,7 @@ class LogState:
     anchored_size: int | None  # in the contract as last seen; None: anchoring is off, or never asked
     lag: int | None  # entries published and not anchored
     lag_seconds: int  # for how long something has been waiting to be anchored
-    anchoring: str  # why it is not anchored yet; empty when all is
+    anchoring: str  # why it is not anchored yet: a code word, a colon and words; empty when all is
     waiting: int  # entries waiting for the next beat
     beat: str  # why the last beat failed; empty when it did not
     uploads: int  # files the street door does not have yet
@@ -86,7 +86,7 @@ class Monitor:
             anchored_size=anchored,
             lag=None if self._anchorer is None else published.size - (anchored or 0),
             lag_seconds=lag_seconds,
-            anchoring="anchoring is off" if self._anchorer is None else self._anchorer.reason,
+            anchoring="off: anchoring is off" if self._anchorer is None else self._anchorer.reason,
             waiting=self._sequencer.waiting,
             beat="" if trouble is None else str(trouble),
             uploads=self._log.store.count_uploads(),

@@ -6,7 +6,7 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine, func, select, update
@@ -16,13 +16,25 @@ from app.issuance.states import OPEN
 from app.registers.gate_client import GateClient
 from app.revocation.revoke import revoke_certificate
 from app.staff.feed import StaffFeed
-from app.staff.messages import MAX_EVENTS, Ack, Event, Snapshot
+from app.staff.messages import MAX_EVENTS, REASON_FORM, Ack, Event, Snapshot
 from app.storage.certificates import count_logged
 from app.storage.tables import certificates, events, inbox, outbox, requests
 from app.zones import Guard, Zone
 
 EVENT_BYTES = 256
 """Upper bound of one event on the wire, for the traffic line."""
+
+
+def lag_reason(state: Mapping[str, object]) -> str | None:
+    """Why the log's newest entries are not anchored, as a code word; None if they are. `state`: of the log's door.
+
+    A log that refuses to sign comes before a beat that failed, and that before what anchoring waits for.
+    """
+    for name in ("refusal", "beat", "anchoring"):
+        if text := str(state.get(name) or ""):
+            code = text.partition(":")[0]
+            return code if REASON_FORM.fullmatch(code) else "unknown"
+    return None
 
 
 class Monitor:
@@ -117,6 +129,7 @@ class Monitor:
             log_size=int(state.get("size") or 0),
             anchored_size=int(state.get("anchored_size") or 0),
             lag_seconds=int(state.get("lag_seconds") or 0),
+            lag_reason=lag_reason(state),
             seals=int(seals),
             leaves=leaves,
             authorised=self._gate.tally(),

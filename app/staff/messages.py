@@ -7,7 +7,7 @@ the other way round for commands.
 
     POST /city/events         {"events": [{"request_id", "at", "step", "state", "duration_ms", "reason"?}, …]}
     PUT  /city/snapshot       {"log_size", "anchored_size", "lag_seconds", "queues": {word: number},
-                               "seals", "leaves", "authorised"}
+                               "seals", "leaves", "authorised", "lag_reason"?}
     GET  /city/commands       {"commands": [{"id", "kind": "revoke", "request_id", "reason", "case_number",
                                "asked_by", "confirmed_by"}, …]}
     POST /city/commands/acks  {"acks": [{"id", "outcome": "done" | "refused", "code"?}, …]}
@@ -59,7 +59,8 @@ class Event:
 class Snapshot:
     """The worker's own count: `seals`, `leaves`, `authorised` of certificates (no dummy leaves).
 
-    `lag_seconds` is the age of the oldest log entry that is not anchored yet, 0 if there is none.
+    `lag_seconds` is the age of the oldest log entry that is not anchored yet, 0 if there is none; `lag_reason` says by a
+    code word what it waits for, None if everything is anchored.
     """
 
     log_size: int
@@ -69,6 +70,7 @@ class Snapshot:
     leaves: int
     authorised: int
     queues: Mapping[str, int] = field(default_factory=dict)
+    lag_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +122,10 @@ def parse_events(data: bytes) -> list[Event]:
 
 def format_snapshot(snapshot: Snapshot) -> bytes:
     """Body of PUT /city/snapshot, and the text kept in the store."""
+    reason = {} if snapshot.lag_reason is None else {"lag_reason": snapshot.lag_reason}
     return canonical_json(
         {
+            **reason,
             "log_size": snapshot.log_size,
             "anchored_size": snapshot.anchored_size,
             "lag_seconds": snapshot.lag_seconds,
@@ -136,12 +140,13 @@ def format_snapshot(snapshot: Snapshot) -> bytes:
 def parse_snapshot(data: bytes) -> Snapshot:
     """Raises: StaffFormatError."""
     numbers = ("log_size", "anchored_size", "lag_seconds", "seals", "leaves", "authorised")
-    item = _object(_read(data), {*numbers, "queues"})
+    item = _object(_read(data), {*numbers, "queues"}, {"lag_reason"})
     queues = item["queues"]
     if not isinstance(queues, dict) or len(queues) > MAX_QUEUES:
         raise StaffFormatError("bad-queues")
     return Snapshot(
         queues={_matching(name, WORD_FORM, "queue"): _count(size, "queue") for name, size in queues.items()},
+        lag_reason=_matching(item["lag_reason"], REASON_FORM, "lag_reason") if "lag_reason" in item else None,
         **{name: _count(item[name], name) for name in numbers},
     )
 

@@ -101,6 +101,54 @@ REASONS: Final = {
     ),
 }
 
+# What the newest entries of the log wait for until they are anchored: code words of `chain` (anchoring, errors, floor).
+LAGS: Final = {
+    "confirming": ("ブロックの確定待ち", "waiting for confirmations"),
+    "in-flight": ("取引を送って、ブロックに入るのを待っています", "sent, waiting for a block"),
+    "interval": ("次の記録の時刻を待っています", "waiting for the next anchoring time"),
+    "gas-dear": ("手数料が上限より高い", "gas is dearer than the limit"),
+    "receipt-late": ("取引の結果がまだ見えません", "the result of the transaction is not visible yet"),
+    "nonce-gap": ("前の番号の取引がチェーンにありません", "an earlier transaction is missing on the chain"),
+    "busy": ("たまった記録を順に処理しています", "working through a backlog"),
+    "not-asked": ("チェーンにまだ尋ねていません", "the chain was not asked yet"),
+    "off": ("記録しない設定です", "anchoring is off"),
+    "chain-away": ("チェーンのノードが応答しません", "the chain's node does not answer"),
+    "other-chain": ("つながった先は別のチェーンです", "the node serves another chain"),
+    "contract-missing": ("設定の場所に契約がありません", "there is no contract at the configured address"),
+    "bad-answer": ("ノードの答えが読めません", "the node's answer cannot be used"),
+    "rpc-error": ("ノードが断りました", "the node refuses"),
+    "refused": ("契約が断りました", "the contract refuses"),
+    "not-sent": ("ノードが取引を受け取りません", "the node does not take the transaction"),
+    "contract-away": ("契約に確かめられません", "the contract cannot be asked"),
+    "other-mode": ("契約は別の方式の証人を求めています", "the contract asks for witnesses of another kind"),
+    "witnesses-away": ("証人の数が足りません", "too few witnesses answer"),
+    "quorum-missing": ("証人の署名が足りません", "too few witnesses have signed"),
+    "too-few-witnesses": (
+        "契約のための証人の署名が足りません",
+        "too few witnesses have signed for the contract",
+    ),
+    "store-away": ("台帳のファイルかデータベースが使えません", "the log's files or database fail"),
+    "signer-away": ("署名器が応答しません", "the signer does not answer"),
+    "nobody-to-ask": (
+        "確かめる先がどれも応答せず、署名を止めています",
+        "nobody to compare with answers: nothing is signed",
+    ),
+    "bad-signer-answer": ("署名器の答えが読めません", "the signer's answer cannot be used"),
+    "wrong-key": ("署名器が別の鍵で署名しました", "the signer has signed with another key"),
+    "outbox-damaged": (
+        "送った取引の記録が壊れています。署名を止めました",
+        "the outbox is damaged: signing has stopped",
+    ),
+    "seen-larger": (
+        "外に、手元より長い台帳があります。署名を止めました",
+        "somebody has seen a longer log: signing has stopped",
+    ),
+    "seen-fork": (
+        "外に、別の中身の台帳があります。署名を止めました",
+        "somebody has seen another history: signing has stopped",
+    ),
+}
+
 REVOCATION_STATES: Final = {
     "asked": ("確認待ち", "waiting for a second person"),
     "confirmed": ("処理中", "handed to the issuer"),
@@ -115,6 +163,7 @@ _TABLES: Final = {
     "step": STEPS,
     "queue": QUEUES,
     "reason": REASONS,
+    "lag": LAGS,
     "revocation": REVOCATION_STATES,
 }
 

@@ -218,6 +218,8 @@ def test_snapshot_of_an_odd_form_is_refused(console: Console) -> None:
         {"queues": []},
         {"extra": 1},
         {"lag_seconds": 0.5},
+        {"lag_reason": "the node of Mr Sato does not answer"},
+        {"lag_reason": ""},
     ):
         assert console.worker("PUT", "/city/snapshot", json.dumps(body | change).encode()).status_code == 400
     assert console.worker("PUT", "/city/snapshot", json.dumps(body).encode()).status_code == 200

@@ -53,6 +53,21 @@ def test_the_monitor_answers_its_three_questions_when_all_is_well(console: Conso
     assert 'class="notice bad"' not in page
 
 
+def test_the_monitor_says_why_the_log_is_behind(console: Console) -> None:
+    browser = console.person("hanako")
+    for code, words in (
+        ("chain-away", "node does not answer"),
+        ("seen-fork", "signing has stopped"),
+        ("odd", "odd"),
+    ):
+        console.doors.events.put_snapshot(replace(SNAPSHOT, lag_reason=code), console.clock())
+        page = browser.get("/").text
+        assert words in page, code
+        assert f"<code>{code}</code>" in page
+    console.doors.events.put_snapshot(SNAPSHOT, console.clock())
+    assert "<code>odd</code>" not in browser.get("/").text
+
+
 def test_the_monitor_shows_stuck_slow_wrong_and_alarm(console: Console) -> None:
     stuck = replace(EVENT, request_id="req-stuck", state="sealed", step="seal", duration_ms=9_000)
     failed = replace(EVENT, request_id="req-failed", state="failed", step="log", reason="log-away")

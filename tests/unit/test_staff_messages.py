@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -38,6 +39,8 @@ def test_each_message_comes_back_as_it_was() -> None:
     refused = Event("req-0002", AT, "figures", "refused", 5, "not-declared")
     assert parse_events(format_events([EVENT, refused])) == [EVENT, refused]
     assert parse_snapshot(format_snapshot(SNAPSHOT)) == SNAPSHOT
+    behind = replace(SNAPSHOT, lag_reason="chain-away")
+    assert parse_snapshot(format_snapshot(behind)) == behind
     assert parse_commands(format_commands([COMMAND])) == [COMMAND]
     acks = [Ack("A" * 22, "done"), Ack("B" * 22, "refused", "not-issued")]
     assert parse_acks(format_acks(acks)) == acks
