@@ -13,12 +13,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from werkzeug.serving import make_server
 
 from app import cli as akashi
 from app import phone_cli
+from app.mailbox import format_door_keys
 from app.sealing.key_files import read_private_key, write_private_key
+from mobile_api.application import create_app
 from tests.support.attacks.logs import own_tree, tlog_proof
+from tests.support.door_house import make_settings
 from tests.support.mini_city import CITY_NUMBER, NOW, city
 from tests.support.verifier_bundles import ORIGIN, PUBLIC_URL
 from verifier import cli as akashi_verify
@@ -359,6 +364,39 @@ def test_the_log_key_is_stolen_too(town):
         public_file=lambda _url, path: town.door.find(path) or _absent(), status_list=lambda _uri: _absent()
     )
     assert refresh_evidence(forged, trust, sources, now=NOW) == forged
+
+
+def test_a_version_published_at_a_real_door_reaches_a_verifier(town, tmp_path):
+    """The street door itself, over HTTP: the numbered version is create-only, the newest is replaced."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    keys = format_door_keys([(key.public_key(), ("public",))])
+    settings = make_settings(tmp_path / "street", keys)
+    server = make_server("127.0.0.1", 0, create_app(settings), threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    write_private_key(tmp_path / "publisher", key)
+    url = f"http://127.0.0.1:{server.port}"
+    first = town.folder / "root.json"
+    (town.folder / "1.json").write_bytes(first.read_bytes())
+    town.next_list(
+        "--compromised", seal_certificate(town), "--from-index", 7, "--since", AT, "--reason", "盗難（模擬）"
+    )
+
+    def publish(name):
+        where = ("--door", url, "--key", tmp_path / "publisher", "--current", town.folder / "1.json")
+        return run(akashi.main, "trust", "publish", town.folder / name, *where)
+
+    try:
+        published = publish("2.json")
+        assert (published.code, "第2版" in published.out) == (0, True), published.err
+        assert publish("2.json").code == 0  # the same bytes again
+        other = city().trust_data(version=2, expires=LIFE, name="別の名")
+        (town.folder / "other.json").write_bytes(other)
+        assert publish("other.json").code == 2  # a properly signed second version 2
+        base = ("--base-url", f"{PUBLIC_URL}={url}")
+        assert run(akashi_verify.main, "trust", "update", "--trust", town.trust, *base).code == VALID
+        assert TrustStore(town.trust).find("992011").data == town.lists[1]
+    finally:
+        server.shutdown()
 
 
 def test_an_expired_list_says_that_nothing_can_be_said(town, tmp_path):

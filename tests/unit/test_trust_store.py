@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.verifier_bundles import mini_city
+from tests.support.verifier_bundles import DAY, NOW, mini_city
 from verifier.errors import FormatError, TrustError, UsageError
 from verifier.trust import load_trust_list
 from verifier.trust_store import TrustStore
@@ -53,6 +53,27 @@ def test_update_walks_versions_and_keeps_what_was_good(store):
         store.update("992011", [city.trust_data(version=4), city.trust_data(version=2)])
     assert code_of(error) == "rollback"
     assert store.find("992011").version == 4
+
+
+def test_versions_in_between_may_have_expired(store):
+    """Somebody who was away walks through them; only what the last one says counts."""
+    city = mini_city()
+    add(store, city.trust_data(expires=NOW - 300 * DAY))
+    ended = city.trust_data(version=2, expires=NOW - 100 * DAY)
+    trust = store.update("992011", [ended, city.trust_data(version=3)])
+    assert (trust.version, trust.is_expired(NOW)) == (3, False)
+    assert store.update("992011", [city.trust_data(version=4, expires=NOW)]).is_expired(NOW)
+
+
+def test_a_broken_step_stops_the_walk_where_it_is(store):
+    city = mini_city()
+    add(store, city.trust_data())
+    with pytest.raises(TrustError, match="threshold"):
+        store.update(
+            "992011",
+            [city.trust_data(version=2), city.trust_data(version=3, signers=1), city.trust_data(version=4)],
+        )
+    assert store.find("992011").version == 2
 
 
 def test_adding_an_older_list_is_a_rollback(store):
