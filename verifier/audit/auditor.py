@@ -30,6 +30,7 @@ from verifier.audit.state import AuditState, ChainMark
 from verifier.audit.walk import MAX_TILE_BYTES, Progress, Walk, WalkBrokenError
 from verifier.errors import FormatError, LimitError, SourceError
 from verifier.formats.checkpoint import Checkpoint, VerifiedCheckpoint, verify_public_checkpoint
+from verifier.formats.compromise import FormerLog
 from verifier.formats.merkle import ConsistencyError, verify_consistency
 from verifier.formats.signed_note import COSIGNATURE_ED25519, MAX_NOTE_BYTES, SignatureError
 from verifier.formats.tiles import TILE_WIDTH, TileReader
@@ -52,6 +53,8 @@ class AuditRequest:
     state           of the last audit of this log; None = everything is read
     node            the chain's own word is asked of it; None = nobody is asked
     seen            signed checkpoints of this log that somebody else holds (a phone, a bundle, another auditor)
+    former          the former log of the trust list that is audited, in place of the present one; the state that the
+                    list names must be a state of its
     confirmations   blocks until an anchor must have a receipt and is final
     now             UTC, for the expiry of the trust list
     """
@@ -62,6 +65,7 @@ class AuditRequest:
     state: AuditState | None = None
     node: Node | None = None
     seen: Sequence[bytes] = ()
+    former: FormerLog | None = None
     confirmations: int = DEFAULT_CONFIRMATIONS
     progress: Progress = lambda _done, _total: None
 
@@ -98,7 +102,8 @@ class _Audit:
 
     @property
     def _trust(self) -> TrustContent:
-        return self.request.trust.content
+        content, former = self.request.trust.content, self.request.former
+        return content if former is None else dataclasses.replace(content, log=former.log)
 
     def run(self) -> AuditResult:
         state = self.request.state
@@ -120,6 +125,9 @@ class _Audit:
             return self._result()
         head = self.verified.checkpoint
         self.claims += [Claim(item.size, item.root, "seen", "fork") for item in seen]
+        if self.request.former is not None:
+            last = self.request.former.last
+            self.claims.append(Claim(last.size, last.root, "trust", "fork"))
         remembered = None if state is None else state.head
         if remembered is not None:
             self.claims.append(Claim(remembered.size, remembered.root, "state", "fork"))

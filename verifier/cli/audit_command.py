@@ -19,6 +19,7 @@ from verifier.audit.state import load_state, save_state
 from verifier.cli.inputs import add_trust_option, read_file, read_time, read_trust
 from verifier.cli.terminal import NOT_VALID, UNDETERMINED, VALID, answer, hint, printable, tell
 from verifier.errors import FormatError, UsageError
+from verifier.formats.compromise import FormerLog
 from verifier.formats.encoding import base64_encode, canonical_json
 from verifier.trust import TrustList
 
@@ -43,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_trust_option(parser)
     parser.add_argument("--city", metavar="CODE", help="which city, if several lists are trusted")
+    parser.add_argument(
+        "--former", metavar="ORIGIN", help="the log is one that has ended, of this name on the trust list"
+    )
     parser.add_argument("--rpc", metavar="URL", help="a node of the chain: its own record is compared too")
     parser.add_argument(
         "--state", type=Path, metavar="FILE", help="remember this audit, and go on from the last"
@@ -82,6 +86,7 @@ def run(options: argparse.Namespace) -> int:
         state=None if options.state is None else load_state(options.state),
         node=None if options.rpc is None else Node(options.rpc),
         seen=[read_file(path) for path in options.seen],
+        former=None if options.former is None else _former(trust, options.former),
         confirmations=options.confirmations,
         progress=_Progress(),
     )
@@ -117,6 +122,13 @@ def _select(lists: tuple[TrustList, ...], city: str | None) -> TrustList:
     if len(found) > 1:
         raise UsageError("which-city", "name the city with --city")
     return found[0]
+
+
+def _former(trust: TrustList, origin: str) -> FormerLog:
+    found = [entry for entry in trust.content.former_logs if entry.log.name == origin]
+    if not found:
+        raise UsageError("no-such-log", f"the trust list names no former log {origin}")
+    return found[-1]
 
 
 def _print(report: AuditReport, *, is_mock: bool) -> None:
