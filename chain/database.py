@@ -13,16 +13,15 @@ No row a leaf: the log's truth is its files. The SQL is what PostgreSQL accepts 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from chain.errors import LogRefused, LogUnavailable
+from chain.sqlite_file import connect_file
 
 SCHEMA_VERSION: Final = 1
-BUSY_MILLISECONDS: Final = 20_000
 _DISK_FAILURES: Final = ("SQLITE_IOERR", "SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_BUSY", "SQLITE_READONLY")
 
 metadata = sa.MetaData()
@@ -100,7 +99,7 @@ def create_database(path: Path) -> Engine:
     """
     if path.exists():
         raise LogRefused("database-exists", f"{path.name} is there already")
-    engine = _connect(path)
+    engine = connect_file(path)
     metadata.create_all(engine)
     with engine.begin() as connection:
         connection.execute(sa.insert(schema).values(version=SCHEMA_VERSION))
@@ -115,7 +114,7 @@ def open_database(path: Path) -> Engine:
     """
     if not path.is_file():
         raise LogRefused("database-missing", f"{path.name} is missing: its log must not be continued")
-    engine = _connect(path)
+    engine = connect_file(path)
     try:
         with engine.begin() as connection:
             versions = connection.execute(sa.select(schema.c.version)).scalars().all()
@@ -125,25 +124,4 @@ def open_database(path: Path) -> Engine:
         raise LogRefused("database-unreadable", f"{path.name} cannot be read") from error
     if versions != [SCHEMA_VERSION]:
         raise LogRefused("other-schema", f"{path.name} has a schema this version does not know")
-    return engine
-
-
-def _connect(path: Path) -> Engine:
-    engine = sa.create_engine(f"sqlite:///{path}")
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # the driver must not begin transactions by its own rules
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            f"busy_timeout={BUSY_MILLISECONDS}",
-            "foreign_keys=on",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
     return engine

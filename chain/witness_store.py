@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy import event
 
 from chain.errors import LogUnavailable, SettingsError
+from chain.sqlite_file import connect_file
 from verifier.formats.merkle import EMPTY_ROOT
 
 SCHEMA_VERSION: Final = 1
-BUSY_MILLISECONDS: Final = 20_000
 KEEP: Final = 100_000
 PRUNE_EVERY: Final = 1_000
 MAX_EVIDENCE: Final = 100
@@ -77,7 +76,7 @@ def create_store(directory: Path) -> None:
     path = directory / DATABASE_FILE
     if path.exists():
         raise SettingsError("memory-exists", f"{path.name} is there already")
-    engine = _connect(path)
+    engine = connect_file(path)
     metadata.create_all(engine)
     with engine.begin() as connection:
         connection.execute(sa.insert(schema).values(version=SCHEMA_VERSION))
@@ -96,7 +95,7 @@ class WitnessStore:
                 "without its memory this witness could sign a second history: make a new one",
             )
         self._owner = _own(directory)
-        self._engine = _connect(path)
+        self._engine = connect_file(path)
         try:
             with self._engine.begin() as connection:
                 versions = connection.execute(sa.select(schema.c.version)).scalars().all()
@@ -219,24 +218,3 @@ def _own(directory: Path) -> IO[bytes]:
         file.close()
         raise SettingsError("memory-in-use", "another process owns this witness") from error
     return file
-
-
-def _connect(path: Path) -> sa.Engine:
-    engine = sa.create_engine(f"sqlite:///{path}")
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # the driver must not begin transactions by its own rules
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            f"busy_timeout={BUSY_MILLISECONDS}",
-            "foreign_keys=on",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine

@@ -6,7 +6,6 @@ import pytest
 
 from tests.support.anchor_registry import (
     BLS,
-    CHAIN_ID,
     ECDSA,
     ORDER,
     ORIGIN_ID,
@@ -16,18 +15,26 @@ from tests.support.anchor_registry import (
     aggregate,
     ecdsa,
     new_world,
-    path,
     possession,
     public_key,
     root,
-    statement,
+)
+from tests.support.witnessed_registry import (
+    BITMAP,
+    FEW,
+    FEWER,
+    OTHERS,
+    SIGNED,
+    STRANGE,
+    SUBMIT,
+    other_statements,
+    own_statement,
+    register_five,
+    submit_first,
 )
 
 __all__ = ["new_world"]
-SUBMIT = ("submit", ORIGIN_ID, 9, root(9), path(5, 9))
-FEW, BAD, STRANGE = "too few witnesses", "bad witness signature", "not an active witness"
-SIGNED = (0, 2, 4)
-BITMAP = 0b10101
+BAD = "bad witness signature"
 
 
 def account(number: int) -> bytes:
@@ -38,16 +45,9 @@ def account(number: int) -> bytes:
 def signed(new_world) -> World:
     """ECDSA from the start; one checkpoint from before, five accounts, threshold three."""
     world = new_world(mode=ECDSA)
-    world.send("sealer", "submit", ORIGIN_ID, 5, root(5), [], 0, b"")
-    for number in range(5):
-        receipt = world.send("owner", "register_account", account(number))
+    for receipt in register_five(world, lambda number: ("register_account", account(number))):
         assert receipt.find("AccountChanged") is not None
-    world.send("owner", "set_threshold", 3)
     return world
-
-
-def own_statement(world: World) -> bytes:
-    return statement(world.contract, ORIGIN_ID, 9, 5)
 
 
 def test_three_of_five_accounts_carry_a_checkpoint(signed: World) -> None:
@@ -101,16 +101,9 @@ def test_impossible_signatures_recover_nobody(signed: World, kind: str) -> None:
     signed.refuses(BAD, "sealer", *SUBMIT, BITMAP, first + good[65:])
 
 
-@pytest.mark.parametrize("what", ["chain", "contract", "origin", "size", "previous"])
+@pytest.mark.parametrize("what", OTHERS)
 def test_a_statement_about_something_else_carries_nothing(signed: World, what: str) -> None:
-    contract = signed.contract
-    message = {
-        "chain": statement(contract, ORIGIN_ID, 9, 5, chain_id=CHAIN_ID + 1),
-        "contract": statement(b"\x01" * 20, ORIGIN_ID, 9, 5),
-        "origin": statement(contract, b"\x02" * 32, 9, 5),
-        "size": statement(contract, ORIGIN_ID, 10, 5),
-        "previous": statement(contract, ORIGIN_ID, 9, 4),
-    }[what]
+    message = other_statements(signed)[what]
     signed.refuses(BAD, "sealer", *SUBMIT, BITMAP, ecdsa(message, SIGNED))
 
 
@@ -123,8 +116,7 @@ def test_accounts_are_registered_once_and_can_be_suspended(signed: World) -> Non
     signed.send("owner", "set_account_active", 4, False)
     signed.refuses(STRANGE, "sealer", *SUBMIT, BITMAP, signature)
     signed.send("owner", "set_account_active", 3, False)
-    fewer = "fewer witnesses than the threshold"
-    signed.refuses(fewer, "owner", "set_account_active", 2, False)
+    signed.refuses(FEWER, "owner", "set_account_active", 2, False)
     signed.refuses("no such witness", "owner", "set_account_active", 5, True)
     for number in (3, 4):
         signed.send("owner", "set_account_active", number, True)
@@ -133,7 +125,7 @@ def test_accounts_are_registered_once_and_can_be_suspended(signed: World) -> Non
 
 def test_the_mode_is_switched_and_the_threshold_stays(new_world) -> None:
     world = new_world()
-    world.send("sealer", "submit", ORIGIN_ID, 5, root(5), [], 0, b"")
+    submit_first(world)
     for secret in SECRETS[:2]:
         world.send("owner", "register_witness", public_key(secret), possession(secret))
     world.send("owner", "set_threshold", 2)

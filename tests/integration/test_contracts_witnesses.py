@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import pytest
 from py_ecc.bls import G2ProofOfPossession as Bls
 from py_ecc.bls.g2_primitives import pubkey_to_G1
 from py_ecc.optimized_bls12_381 import field_modulus, neg
 
 from tests.support.anchor_registry import (
-    CHAIN_ID,
     ORIGIN_ID,
     SECRETS,
     EmbeddedNode,
@@ -19,37 +16,40 @@ from tests.support.anchor_registry import (
     g1,
     g2,
     new_world,
-    path,
     possession,
     public_key,
     root,
-    statement,
+)
+from tests.support.witnessed_registry import (
+    BITMAP,
+    FEW,
+    FEWER,
+    OTHERS,
+    SIGNED,
+    STRANGE,
+    SUBMIT,
+    other_statements,
+    own_statement,
+    register_five,
 )
 
 __all__ = ["new_world"]
-SUBMIT = ("submit", ORIGIN_ID, 9, root(9), path(5, 9))
-FEW, BAD, STRANGE = "too few witnesses", "bad aggregate signature", "not an active witness"
+BAD = "bad aggregate signature"
 LENGTH, INFINITY = "bad length", "point at infinity"
 FIELD, GROUP = "not a field element", "not a point of the group"
-SIGNED = (0, 2, 4)
-BITMAP = 0b10101
 
 
 @pytest.fixture(scope="module")
 def witnessed(new_world) -> World:
     """One checkpoint from before, five registered witnesses, threshold three."""
     world = new_world()
-    world.send("sealer", "submit", ORIGIN_ID, 5, root(5), [], 0, b"")
-    world.register_gas = [
-        world.send("owner", "register_witness", public_key(secret), possession(secret)).gas_used
-        for secret in SECRETS
-    ]
-    world.send("owner", "set_threshold", 3)
+    receipts = register_five(world, registration)
+    world.register_gas = [receipt.gas_used for receipt in receipts]
     return world
 
 
-def own_statement(world: World) -> bytes:
-    return statement(world.contract, ORIGIN_ID, 9, 5)
+def registration(number: int) -> tuple[str, bytes, bytes]:
+    return "register_witness", public_key(SECRETS[number]), possession(SECRETS[number])
 
 
 def test_three_of_five_witnesses_carry_a_checkpoint(witnessed: World) -> None:
@@ -82,17 +82,9 @@ def test_signatures_of_other_lengths_are_refused(witnessed: World) -> None:
     witnessed.call(*SUBMIT, BITMAP, good, sender="sealer")
 
 
-@pytest.mark.parametrize("what", ["chain", "contract", "origin", "size", "previous", "text"])
+@pytest.mark.parametrize("what", OTHERS)
 def test_a_statement_about_something_else_carries_nothing(witnessed: World, what: str) -> None:
-    contract = witnessed.contract
-    message = {
-        "chain": statement(contract, ORIGIN_ID, 9, 5, chain_id=CHAIN_ID + 1),
-        "contract": statement(b"\x01" * 20, ORIGIN_ID, 9, 5),
-        "origin": statement(contract, hashlib.sha256(b"other").digest(), 9, 5),
-        "size": statement(contract, ORIGIN_ID, 10, 5),
-        "previous": statement(contract, ORIGIN_ID, 9, 4),
-        "text": hashlib.sha256(b"other").digest(),
-    }[what]
+    message = other_statements(witnessed)[what]
     witnessed.refuses(BAD, "sealer", *SUBMIT, BITMAP, aggregate(message, SIGNED))
 
 
@@ -175,12 +167,11 @@ def test_a_suspended_witness_does_not_count(witnessed: World) -> None:
     witnessed.send("owner", "set_witness_active", 4, False)
     witnessed.refuses(STRANGE, "sealer", *SUBMIT, BITMAP, signature)
     witnessed.send("owner", "set_witness_active", 3, False)
-    fewer = "fewer witnesses than the threshold"
-    witnessed.refuses(fewer, "owner", "set_witness_active", 2, False)
+    witnessed.refuses(FEWER, "owner", "set_witness_active", 2, False)
     for number in (3, 4):
         witnessed.send("owner", "set_witness_active", number, True)
     witnessed.call(*SUBMIT, BITMAP, signature, sender="sealer")
-    witnessed.refuses(fewer, "owner", "set_threshold", 6)
+    witnessed.refuses(FEWER, "owner", "set_threshold", 6)
     witnessed.refuses("no such witness", "owner", "set_witness_active", 5, True)
 
 
