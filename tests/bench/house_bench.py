@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import http.client
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 from app.counterparts.jpki.authority import MockJpki
+from app.frames import read_token
 from app.house.home import Home
 from app.house.house import House, HouseSettings
 from app.house.people import FISCAL_YEAR, PASSWORDS, find_people, is_taxed, make_card
 from app.registers.store import RegisterStore
 from app.storage.engine import open_store
+from chain.client import LogClient
 from mobile_api.client import Phone
+
+ANCHORING_SECONDS = 120
 
 
 class HouseBench:
@@ -65,6 +70,24 @@ class HouseBench:
             times.append(time.perf_counter() - started)
         return times
 
+    def log_times(self, count: int) -> tuple[list[float], list[float]]:
+        """Seconds from an entry handed to the log until its checkpoint is signed and published, and until it is anchored.
+
+        Anchored: the log has the receipt of a checkpoint that covers the entry.
+        """
+        client = LogClient(self._house.address("log"), read_token(self._house.home.token("log")))
+        signed, anchored = [], []
+        for _ in range(count):
+            started = time.perf_counter()
+            logged = client.append([os.urandom(32)])[0]
+            signed.append(time.perf_counter() - started)
+            while _anchored_size(client) <= logged.index:
+                if time.perf_counter() - started > ANCHORING_SECONDS:
+                    raise SystemExit("the entry was not anchored")
+                time.sleep(0.05)
+            anchored.append(time.perf_counter() - started)
+        return signed, anchored
+
     def certificate_times(self, count: int) -> list[float]:
         """Seconds from the request to the fetched package."""
         times = []
@@ -77,3 +100,8 @@ class HouseBench:
             self._phone.fetch_package(request)
             times.append(time.perf_counter() - started)
         return times
+
+
+def _anchored_size(client: LogClient) -> int:
+    note = client.find_public("anchored")
+    return 0 if note is None else int(note.split(b"\n", 2)[1])

@@ -24,14 +24,14 @@ class LogBench:
         key = Ed25519PrivateKey.generate()
         public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         create_log(directory, ORIGIN)
-        self._log = Log(directory, build_vkey(ORIGIN, public), SoftwareSigner(key))
-        (index,) = self._log.append([os.urandom(32)])
-        self.proof_text = format_tlog_proof(self._log.prove(index)).decode("utf-8")
+        self.log = Log(directory, build_vkey(ORIGIN, public), SoftwareSigner(key))
+        (index,) = self.log.append([os.urandom(32)])
+        self.proof_text = format_tlog_proof(self.log.prove(index)).decode("utf-8")
 
     def append(self, entries: Sequence[bytes]) -> None:
         """One batch, one signed and published checkpoint."""
-        self._log.append(entries)
+        self.log.append(entries)
 
     def close(self) -> None:
         """Give the files back."""
-        self._log.close()
+        self.log.close()

@@ -17,7 +17,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One measured case. `per_cpu_s`: units a CPU second; `wall_s`: the whole case; `peak_mb`: of this process so far."""
+    """One measured case. `per_cpu_s`: units a CPU second; `wall_s`: the whole case; `peak_mb`: of this process so far.
+
+    A case that has a limit carries it: `value` in `unit`, `limit`, and value / limit (above 1 it is missed).
+    """
 
     case: str
     n: int
@@ -26,6 +29,9 @@ class Row:
     wall_s: float
     peak_mb: float
     note: str = ""
+    value: float | None = None
+    limit: float | None = None
+    ratio: float | None = None
 
 
 class Table:
@@ -62,6 +68,19 @@ class Table:
         self.rows.append(row)
         shown = "-" if rate is None else f"{rate:,.1f}"
         print(f"{case:44} {n:8,} {unit:14} {shown:>12} {wall:9.3f} {row.peak_mb:8.1f}  {note}", flush=True)
+
+    def compare(
+        self, case: str, unit: str, value: float, limit: float, *, note: str = "", peak_mb: float = 0.0
+    ) -> None:
+        """A figure beside its limit."""
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        ratio = value / limit
+        row = Row(case, 1, unit, None, 0.0, round(peak_mb or own, 1), note, value, limit, round(ratio, 3))
+        self.rows.append(row)
+        verdict = "within" if ratio <= 1 else "MISSED"
+        shown = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+        told = f"{shown} of {limit:,} {unit}: {ratio:.2f}, {verdict}"
+        print(f"{case:44} {told}  {note}", flush=True)
 
     def write(self, path: Path) -> None:
         """JSON lines."""

@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from tests.bench import speed  # noqa: E402
 from tests.bench.measure import Table, median  # noqa: E402
 
 
@@ -25,6 +26,8 @@ def main() -> int:
     bench_city(table)
     bench_steps(table)
     bench_log(table)
+    speed.bench_million(table)
+    speed.bench_gas(table)
     bench_house(table)
     path = ROOT / "var" / "bench" / "latest.jsonl"
     table.write(path)
@@ -114,6 +117,7 @@ def bench_house(table: Table) -> None:
             "mailbox: phone, city, phone", "round trips", len(trips), wall=sum(trips), cpu=None,
             note=f"median {median(trips) * 1000:.0f} ms",
         )  # fmt: skip
+        speed.compare_log_times(table, *house.log_times(8))
         times = house.certificate_times(15)
         table.add(
             "request to package on the phone", "certificates", len(times), wall=sum(times), cpu=None,
