@@ -6,8 +6,10 @@ the signers use `akashi trust`, the employer `akashi-verify`, the phone `akashi 
 
 import argparse
 import contextlib
+import dataclasses
 import datetime as dt
 import io
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
@@ -27,6 +29,7 @@ from tests.support.door_house import make_settings
 from tests.support.mini_city import CITY_NUMBER, NOW, city
 from tests.support.verifier_bundles import ORIGIN, PUBLIC_URL
 from verifier import cli as akashi_verify
+from verifier import portal
 from verifier.errors import SourceError
 from verifier.formats.signed_note import build_vkey, format_vkey
 from verifier.refresh import refresh_evidence
@@ -266,6 +269,54 @@ def test_an_online_verifier_learns_of_it_by_itself(town):
     assert told.code == NOT_VALID
     assert "第2版" in told.err
     assert town.offline("late").code == NOT_VALID
+
+
+def test_an_open_check_page_learns_of_it_by_itself(town, monkeypatch):
+    """`akashi-verify serve` runs for days: the page asks with each file, not only at its start."""
+    late, pages = town.issue("late"), []
+
+    class Server:
+        server_port = 0
+
+        def __init__(self, page, _port):
+            pages.append(page)
+
+        def serve_forever(self):
+            pass
+
+        def server_close(self):
+            pass
+
+    create = portal.create_portal
+    monkeypatch.setattr(portal, "make_server", Server)
+    monkeypatch.setattr(
+        portal, "create_portal", lambda found: create(dataclasses.replace(found, clock=lambda: NOW))
+    )
+
+    def dropped():
+        client = pages[-1].test_client()
+        token = re.search(r'name="token" value="([^"]+)"', client.get("/").get_data(as_text=True))[1]
+        file = (io.BytesIO(town.bundles["late"]), "late.akashi-bundle")
+        return client.post("/", data={"token": token, "file": file}).get_data(as_text=True)
+
+    for network in (town.bases, ("--offline",)):
+        assert run(akashi_verify.main, "serve", "--trust", town.trust, *network).code == VALID
+    assert "盗まれた鍵 ─" not in dropped()
+    town.next_list(
+        "--compromised",
+        seal_certificate(town),
+        "--from-index",
+        late,
+        "--since",
+        AT,
+        "--reason",
+        "盗難（模擬）",
+    )
+    town.publish()
+    assert "盗まれた鍵 ─" not in dropped()  # the page without a network asks nobody
+    pages.pop()
+    assert "盗まれた鍵 ─" in dropped()
+    assert "盗まれた鍵 ─" in dropped()
 
 
 def test_versions_are_walked_one_by_one_and_never_back(town):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from verifier.cli.inputs import (
@@ -14,6 +15,7 @@ from verifier.cli.inputs import (
     read_request,
     read_trust,
 )
+from verifier.cli.newer_trust import has_newer_list
 from verifier.cli.terminal import VALID, answer
 from verifier.errors import UsageError
 from verifier.policy import find_policy
@@ -41,12 +43,20 @@ def run(options: argparse.Namespace) -> int:
     trust = read_trust(options.trust)
     keys = None if options.key is None else read_keys(options.key, options.passphrase_file)
     request = read_request(options.request)
+
+    def renew(settings: PortalSettings, city: str | None) -> PortalSettings:
+        if not has_newer_list(options, tuple(settings.trust), city):
+            return settings
+        newer = read_trust(options.trust)
+        return dataclasses.replace(settings, trust=newer, sources=make_sources(options, newer))
+
     settings = PortalSettings(
         trust=trust,
         policy=find_policy("offline" if options.offline else "online"),
         sources=make_sources(options, trust),
         key=None if keys is None else keys.encryption,
         request=None if request is None else request.descriptor,
+        renew=None if options.offline else renew,
     )
     server = make_server(create_portal(settings), options.port)
     answer(f"http://127.0.0.1:{server.server_port}/")

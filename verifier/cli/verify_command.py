@@ -17,6 +17,7 @@ from verifier.cli.inputs import (
     read_time,
     read_trust,
 )
+from verifier.cli.newer_trust import has_newer_list
 from verifier.cli.terminal import (
     NOT_VALID,
     UNDETERMINED,
@@ -27,12 +28,9 @@ from verifier.cli.terminal import (
     printable,
     tell,
 )
-from verifier.errors import SourceError
 from verifier.policy import POLICIES, find_policy
 from verifier.report import NOT_ASKED_TEXTS, SYMBOLS, TITLES, Outcome, Report, Verdict, format_report
 from verifier.trust import TrustList
-from verifier.trust_store import TrustStore
-from verifier.trust_update import follow_city
 from verifier.verify import examine
 
 EXIT_CODES: Final = {
@@ -80,36 +78,13 @@ def run(options: argparse.Namespace) -> int:
         )
 
     report = look(trust)
-    if policy.ask_status and not options.offline and _has_newer_list(options, trust, report.city):
+    if policy.ask_status and not options.offline and has_newer_list(options, trust, report.city):
         report = look(read_trust(options.trust))
     if options.json:
         answer(format_report(report, ascii_only=not is_unicode_output()))
     else:
         print_report(report)
     return EXIT_CODES[report.verdict]
-
-
-def _has_newer_list(options: argparse.Namespace, lists: tuple[TrustList, ...], city: str | None) -> bool:
-    """Whether the city has published a newer trust list, which now lies in the trust directory.
-
-    Asked only for the city that the file names. A city that does not answer, or answers with a list that must not
-    follow, changes nothing: the known list speaks until its end.
-    """
-    known = next((trust for trust in lists if trust.content.city == city), None)
-    if known is None:
-        return False
-    update = follow_city(TrustStore(options.trust), known, make_sources(options, lists))
-    if update.gained:
-        tell(
-            f"信頼リストを第{update.trust.version}版にしました / trust list updated to version {update.trust.version}"
-        )
-    if isinstance(update.failure, SourceError):
-        tell(
-            f"信頼リストの新しい版をたずねられませんでした / no answer about a newer trust list: {update.failure.code}"
-        )
-    elif update.failure is not None:
-        tell(f"信頼リストの次の版は認められません / the next trust list is refused: {update.failure}")
-    return update.gained > 0
 
 
 def print_report(report: Report) -> None:

@@ -20,7 +20,7 @@ from verifier.portal.view import (
     japanese_moment,
     not_asked_rows,
 )
-from verifier.report import SYMBOLS, format_report
+from verifier.report import SYMBOLS, Report, format_report
 from verifier.sources import Sources
 from verifier.trust import TrustList
 from verifier.verify import RecipientKey, examine
@@ -39,7 +39,11 @@ def _utc_now() -> dt.datetime:
 
 @dataclass(frozen=True, slots=True)
 class PortalSettings:
-    """What the page checks against; the same as the arguments of `verifier.verify.examine`."""
+    """What the page checks against; the same as the arguments of `verifier.verify.examine`.
+
+    renew   asked after a verdict with the city that it names: the settings to go on with, others if that city has a
+            newer trust list (the file is then examined again); None = the trust lists stay what they are
+    """
 
     trust: Sequence[TrustList]
     policy: Policy
@@ -48,16 +52,18 @@ class PortalSettings:
     request: bytes | None = None
     clock: Callable[[], dt.datetime] = _utc_now
     max_upload: int = MAX_UPLOAD_BYTES
+    renew: Callable[[PortalSettings, str | None], PortalSettings] | None = None
 
 
 def create_portal(settings: PortalSettings) -> Flask:
-    """The application. It holds no state but `settings` and a random form token."""
+    """The application. It holds no state but `settings`, as they were last renewed, and a random form token."""
     application = Flask(__name__)
     application.config["MAX_CONTENT_LENGTH"] = settings.max_upload
     application.config["MAX_FORM_MEMORY_SIZE"] = 256 << 10
     application.config["MAX_FORM_PARTS"] = 4
     application.add_template_filter(japanese_moment, "japan")
     token = secrets.token_urlsafe(32)
+    held = [settings]
     mock = any(trust.content.mock for trust in settings.trust)
 
     @application.before_request
@@ -80,7 +86,7 @@ def create_portal(settings: PortalSettings) -> Flask:
 
     @application.context_processor
     def page_values() -> dict[str, object]:
-        return {"language": g.language, "token": token, "mock": mock, "trust": settings.trust}
+        return {"language": g.language, "token": token, "mock": mock, "trust": held[0].trust}
 
     @application.get("/")
     def start() -> str:
@@ -94,15 +100,13 @@ def create_portal(settings: PortalSettings) -> Flask:
         upload = request.files.get("file")
         if upload is None:
             return render_template("start.html", missing=True), 400
-        report = examine(
-            upload.read(),
-            trust=settings.trust,
-            policy=settings.policy,
-            now=settings.clock(),
-            sources=settings.sources,
-            request=settings.request,
-            key=settings.key,
-        )
+        data, present = upload.read(), held[0]
+        report = _examine(data, present)
+        if present.renew is not None:
+            renewed = present.renew(present, report.city)
+            if renewed is not present:
+                held[0] = renewed
+                report = _examine(data, renewed)
         return render_template(
             "result.html",
             report=report,
@@ -127,6 +131,18 @@ def create_portal(settings: PortalSettings) -> Flask:
         return render_template("start.html", too_large=True), 413
 
     return application
+
+
+def _examine(data: bytes, settings: PortalSettings) -> Report:
+    return examine(
+        data,
+        trust=settings.trust,
+        policy=settings.policy,
+        now=settings.clock(),
+        sources=settings.sources,
+        request=settings.request,
+        key=settings.key,
+    )
 
 
 def _host_name(host: str) -> str:
