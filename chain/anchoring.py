@@ -11,7 +11,7 @@ asked:
   4  attempts for the lowest open nonce: one is in a block → settle; the nonce is used by something else →
   lost
      after a while; never sent, or long ago → send the same bytes; waited long → replace (same nonce, higher
-     fee, newest checkpoint)
+     fee, newest checkpoint); above a gap for long → as if it were not there
   5  a final attempt without receipt: write it
   6  nothing in flight and the log is ahead of the contract: submit the newest checkpoint
   7  otherwise wait, and say for what
@@ -154,8 +154,9 @@ def decide(view: View, rules: Rules) -> Action:
             return Reopen((attempt,))
         if view.latest_block - attempt.block_number + 1 >= rules.confirmations:
             return Finish(attempt)
-    if view.open_attempts:
-        return _decide_in_flight(view, rules)
+    in_flight = _decide_in_flight(view, rules) if view.open_attempts else None
+    if in_flight is not None:
+        return in_flight
     if view.unreceipted:
         return WriteReceipt(view.unreceipted[0])
     if view.mined:
@@ -173,7 +174,7 @@ def _has_moved(attempt: Attempt, view: View) -> bool:
     return attempt.block_number is None or view.block_hashes.get(attempt.block_number) != attempt.block_hash
 
 
-def _decide_in_flight(view: View, rules: Rules) -> Action:
+def _decide_in_flight(view: View, rules: Rules) -> Action | None:
     attempts = view.open_attempts
     newest = attempts[-1]
     for attempt in attempts:
@@ -193,10 +194,11 @@ def _decide_in_flight(view: View, rules: Rules) -> Action:
     if newest.sent is None:
         return Broadcast(newest)
     if newest.nonce > view.chain_nonce:
-        # a gap that nothing of ours fills (rule 2 would have): after a while fill it
+        # a gap that nothing of ours fills (rule 2 would have): after a while go on as if there were no such attempt
+        # (a lower nonce then comes first); until the account has got there it holds nobody up
         if view.now - newest.sent < rules.lost_after:
             return Wait("nonce-gap: an earlier nonce of the account is missing")
-        return Submit(view.chain_nonce, view.fees, None)
+        return None
     if view.now - newest.created >= rules.replace_after and len(attempts) < rules.max_attempts:
         fees = _raised(newest.fees, view.fees)
         if fees.max_fee <= rules.max_fee and view.published_size > view.head.size:

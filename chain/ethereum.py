@@ -8,11 +8,13 @@ refusal). Tags `safe` and `finalized` are not used: QBFT nodes do not know them;
 
 from __future__ import annotations
 
+import base64
 import contextlib
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
+from urllib.parse import unquote, urlsplit
 
-import requests
+import orjson
 from eth_account import Account
 from web3 import HTTPProvider, Web3
 from web3.exceptions import (
@@ -23,19 +25,54 @@ from web3.exceptions import (
     Web3RPCError,
 )
 from web3.middleware import ExtraDataToPOAMiddleware
+from web3.types import RPCEndpoint, RPCResponse
 
 from chain.abi import load_artefact
 from chain.bls import decode_point, encode_point
 from chain.cosigning import WitnessSet
 from chain.errors import EthereumError, EthereumUnavailable, LogUnavailable
 from chain.floor import SeenHead
+from chain.http_client import send_request
 from chain.transactions import Fees, Identity, Inclusion, SignedTransaction, Submission, compute_origin_id
 from verifier.errors import FormatError
 
 RPC_TIMEOUT_SECONDS: Final = 10.0
+MAX_RPC_ANSWER: Final = 8 << 20
 GAS_MARGIN_PERCENT: Final = 20
 DEMO_CHAIN_ID: Final = 992011
 CHANGE_DELAY_SECONDS: Final = 7 * 86_400
+
+
+class _Provider(HTTPProvider):  # type: ignore[misc]  # web3 is untyped here
+    """web3.py's provider over our own bounded request: one try, so long and no longer, so much and no more."""
+
+    def _make_request(self, method: RPCEndpoint, request_data: bytes) -> bytes:
+        url = urlsplit(str(self.endpoint_uri))
+        headers = {"Content-Type": "application/json"}
+        if url.username is not None:
+            user = f"{unquote(url.username)}:{unquote(url.password or '')}"
+            headers["Authorization"] = "Basic " + base64.b64encode(user.encode()).decode("ascii")
+        try:
+            status, answer = send_request(
+                "POST",
+                url.geturl(),
+                request_data,
+                headers,
+                seconds=RPC_TIMEOUT_SECONDS,
+                max_answer=MAX_RPC_ANSWER,
+            )
+        except LogUnavailable as error:
+            raise ConnectionError(error.detail) from error
+        if status != 200:
+            raise ConnectionError(f"status {status}")
+        return answer
+
+    def decode_rpc_response(self, raw_response: bytes) -> RPCResponse:
+        # orjson bounds the depth: where the EVM library has raised Python's limit the standard parser would crash
+        answer = orjson.loads(raw_response)
+        if not isinstance(answer, dict):
+            raise ValueError("not an object")
+        return cast(RPCResponse, answer)
 
 
 class EthereumClient:
@@ -43,9 +80,7 @@ class EthereumClient:
 
     def __init__(self, rpc_url: str, contract: bytes, private_key: bytes | None = None) -> None:
         """`contract`: 20 bytes. `private_key`: 32 bytes of the sealer, or None for reading only."""
-        provider = HTTPProvider(rpc_url, request_kwargs={"timeout": RPC_TIMEOUT_SECONDS})
-        provider.exception_retry_configuration = None
-        self._web3 = Web3(provider)
+        self._web3 = Web3(_Provider(rpc_url))
         # QBFT headers have more extra data than web3.py allows otherwise
         self._web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
         self.contract = contract
@@ -58,7 +93,7 @@ class EthereumClient:
         """Which chain this node serves."""
         with _translated():
             genesis = self._web3.eth.get_block(0)
-            return Identity(int(self._web3.eth.chain_id), bytes(genesis["hash"]))
+            return Identity(_number(self._web3.eth.chain_id), _hash(genesis["hash"]))
 
     def has_contract(self) -> bool:
         """Whether there is code at the contract's address."""
@@ -69,7 +104,7 @@ class EthereumClient:
         """The contract's head for a log."""
         with _translated():
             size, root = self._registry.functions.head(origin_id).call()
-            return SeenHead(int(size), bytes(root))
+            return SeenHead(_number(size), _hash(root))
 
     def witnesses(self) -> WitnessSet:
         """The active BLS witnesses of the contract, by compressed key, and how many of them must sign.
@@ -97,28 +132,28 @@ class EthereumClient:
     def nonce(self) -> int:
         """How many transactions of our account are in blocks."""
         with _translated():
-            return int(self._web3.eth.get_transaction_count(self._sender().address, "latest"))
+            return _number(self._web3.eth.get_transaction_count(self._sender().address, "latest"))
 
     def latest_block(self) -> int:
         """Number of the newest block."""
         with _translated():
-            return int(self._web3.eth.block_number)
+            return _number(self._web3.eth.block_number)
 
     def block_hash(self, number: int) -> bytes | None:
         """Hash of a block, None if there is none."""
         with _translated():
             try:
-                return bytes(self._web3.eth.get_block(number)["hash"])
+                return _hash(self._web3.eth.get_block(number)["hash"])
             except BlockNotFound:
                 return None
 
     def fees(self) -> Fees:
         """What the node suggests now: twice the base fee and a tip; both 0 where gas is free."""
         with _translated():
-            base_fee = int(self._web3.eth.get_block("latest").get("baseFeePerGas", 0))
+            base_fee = _number(self._web3.eth.get_block("latest").get("baseFeePerGas", 0))
             if base_fee == 0:
                 return Fees(0, 0)
-            priority_fee = int(self._web3.eth.max_priority_fee)
+            priority_fee = _number(self._web3.eth.max_priority_fee)
             return Fees(2 * base_fee + priority_fee, priority_fee)
 
     def sign_submission(self, submission: Submission, nonce: int, fees: Fees) -> SignedTransaction:
@@ -174,15 +209,15 @@ class EthereumClient:
                 return None
             if receipt.get("blockHash") is None:
                 return None
-            number, block_hash = int(receipt["blockNumber"]), bytes(receipt["blockHash"])
+            number, block_hash = _number(receipt["blockNumber"]), _hash(receipt["blockHash"])
             for log in receipt["logs"]:
                 if bytes.fromhex(log["address"][2:]) != self.contract:
                     continue
                 with contextlib.suppress(Web3Exception, ValueError):
                     event = self._registry.events.Anchored().process_log(log)
-                    size, root = int(event["args"]["size"]), bytes(event["args"]["root"])
+                    size, root = _number(event["args"]["size"]), _hash(event["args"]["root"])
                     return Inclusion(
-                        receipt["status"] == 1, number, block_hash, int(log["logIndex"]), size, root
+                        receipt["status"] == 1, number, block_hash, _number(log["logIndex"]), size, root
                     )
             return Inclusion(receipt["status"] == 1, number, block_hash, None, None, None)
 
@@ -251,7 +286,7 @@ def deploy_registry(
     (the contract refuses less than a day there). `witness_mode`: 0 BLS, 1 ECDSA. Raises: EthereumError.
     """
     artefact = load_artefact()
-    web3 = Web3(HTTPProvider(rpc_url, request_kwargs={"timeout": RPC_TIMEOUT_SECONDS}))
+    web3 = Web3(_Provider(rpc_url))
     web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
     account = Account.from_key(owner_key)
     with _translated():
@@ -328,7 +363,7 @@ def _translated() -> Iterator[None]:
         raise EthereumError("refused", f"the contract refuses: {_reason(error)}") from error
     except Web3RPCError as error:
         raise EthereumError("rpc-error", f"the node refuses: {str(error)[:300]}") from error
-    except (requests.RequestException, OSError, TimeoutError) as error:
+    except OSError as error:
         raise EthereumUnavailable(
             "chain-away", f"the node does not answer: {type(error).__name__}"
         ) from error
@@ -336,6 +371,19 @@ def _translated() -> Iterator[None]:
         raise EthereumError(
             "bad-answer", f"the node's answer cannot be used: {type(error).__name__}"
         ) from error
+
+
+def _number(value: Any) -> int:
+    # what the database takes; no chain counts further, and no gas costs so much
+    if not 0 <= (number := int(value)) < 1 << 63:
+        raise ValueError("a number out of range")
+    return number
+
+
+def _hash(value: Any) -> bytes:
+    if len(data := bytes(value)) != 32:
+        raise ValueError("not a hash")
+    return data
 
 
 def _reason(error: ContractLogicError) -> str:
