@@ -112,11 +112,19 @@ class Sender:
 
     def _send(self, row: OutboxRow) -> None:
         if row.kind == "package":
-            self._door.put_package(row.account, row.item_id, row.body)
+            self._put_package(row)
         elif row.kind == "withdrawal":
             self._door.delete_package(row.account, row.item_id)
         else:
             self._door.put_answer(row.account, row.item_id, self._seal(row))
+
+    def _put_package(self, row: OutboxRow) -> None:
+        try:
+            self._door.put_package(row.account, row.item_id, row.body)
+        except ConflictError:
+            # Other bytes under this name are a fault of the door: these are the ones that the phone was told of.
+            self._door.delete_package(row.account, row.item_id)
+            self._door.put_package(row.account, row.item_id, row.body)
 
     def _seal(self, row: OutboxRow) -> bytes:
         content = parse_canonical_json(row.body)

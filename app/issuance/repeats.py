@@ -77,7 +77,11 @@ def answer_again(
     if not isinstance(body, RequestCertificate):
         return _refused(refusal("gone"))
     known = request_store.find_by_key(connection, request.account, body.request.idempotency_key)
-    if known is None or known.body_hash != body.request.digest():
+    if (
+        known is None
+        or known.body_hash != body.request.digest()
+        or known.state in (State.REFUSED, State.FAILED)
+    ):
         # It was refused so long ago that the words are forgotten.
         return _refused(refusal("gone"))
     stands = where_it_stands(connection, known)

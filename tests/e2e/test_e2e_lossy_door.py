@@ -18,7 +18,7 @@ import pytest
 from app.delivery.sender import KEEP_PACKAGE_SECONDS
 from app.issuance.repeats import REPEAT_PAUSE
 from mobile_api.client import Phone
-from mobile_api.errors import CityRefused, NoAnswerYet, PackageLost, PackageMissing
+from mobile_api.errors import CityRefused, DoorDistrusted, NoAnswerYet, PackageLost, PackageMissing
 from mobile_api.messages import PackageReady, new_message_id
 from mobile_api.phone_correspondence import Correspondence
 from tests.support.hostile_door import Behaviour, Call, Forward, Said, is_envelope, is_inbox
@@ -212,6 +212,20 @@ def test_the_door_loses_the_package(scene: Scene) -> None:
     holder.phone.receive(request, timeout=60)
     assert len(put_packages(scene, holder)) == 2
     ends_well(scene, holder, "lost package")
+
+
+def test_the_door_spoils_the_package(scene: Scene) -> None:
+    """Other bytes lie in its store: the phone takes none of them, and the city replaces them."""
+    holder = patient(scene).register()
+    request = holder.request("spoilt package")
+    assert holder.wait(request)[-1] == "ready"
+    with closing(sqlite3.connect(scene.house.home.store_path("door"), timeout=20)) as store, store:
+        store.execute("UPDATE packages SET body = substr(body, 2) WHERE account = ?", (holder.phone.account,))
+    with pytest.raises(DoorDistrusted, match="package-substituted"):
+        holder.phone.fetch_package(request)
+    a_minute_passes(scene)
+    holder.phone.receive(request, timeout=60)
+    ends_well(scene, holder, "spoilt package")
 
 
 def test_the_door_loses_the_registration(scene: Scene) -> None:

@@ -320,6 +320,7 @@ class FakeCity:
             if package is None:
                 said = GONE
             else:
+                self.mailbox.delete_package(request.account, said.package_id)
                 self.mailbox.put_package(request.account, said.package_id, package)
         self.answer(request, said)
         return True

@@ -235,6 +235,9 @@ def test_a_refusal_on_the_way_again_word_for_word(rooms: CityRooms, post: Post) 
         )
     post.hear(device)
     assert [answer.body for answer in post.again(device, envelope)] == [said]
+    rooms.clock.forward(seconds=KEEP_REFUSAL_SECONDS + FORGET_BEAT)
+    post.sender.send_due()
+    assert refused_codes(post.again(device, envelope)) == ["gone"]
 
 
 def test_a_registration_again(rooms: CityRooms, post: Post) -> None:

@@ -116,6 +116,26 @@ def test_what_the_door_refuses_is_kept_and_holds_up_nobody_else(post: Post, erro
     assert [item for _, account, item in post.door.got if account == "a"] == ["1", "3"]
 
 
+def test_other_bytes_under_a_packages_name_are_replaced(post: Post) -> None:
+    """A door that has spoilt what it was given says 409 to the right bytes: it does not keep the wrong ones."""
+    spoilt = {"1"}
+    put, delete = post.door.put_package, post.door.delete_package
+
+    def put_package(account: str, package_id: str, body: bytes) -> None:
+        if package_id in spoilt:
+            raise ConflictError("door-conflict")
+        put(account, package_id, body)
+
+    def delete_package(account: str, package_id: str) -> None:
+        spoilt.discard(package_id)
+        delete(account, package_id)
+
+    post.door.put_package, post.door.delete_package = put_package, delete_package  # type: ignore[method-assign]
+    post.queue("a", "1")
+    assert post.sender.send_due() == 1
+    assert post.door.got == [("withdrawal", "a", "1"), ("package", "a", "1")]
+
+
 def test_a_door_that_refuses_everything_for_a_while_destroys_nothing(post: Post) -> None:
     """A hostile or misconfigured door answers 401 to every call of the city: only delay."""
     for number in range(20):

@@ -14,7 +14,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from mobile_api.door_client import Reply
-from mobile_api.errors import CityRefused, DoorRefused, NoAnswerYet, PackageLost, PackageMissing
+from mobile_api.errors import (
+    CityRefused,
+    DoorDistrusted,
+    DoorRefused,
+    NoAnswerYet,
+    PackageLost,
+    PackageMissing,
+)
 from mobile_api.messages import STAGES, PackageReady, Progress, Refused
 from mobile_api.phone_correspondence import MAX_DOUBLINGS, REPOST_SECONDS, Correspondence
 from mobile_api.phone_home import PhoneHome
@@ -290,6 +297,44 @@ def test_a_package_that_comes_back_by_itself_is_fetched(lossy: Lossy) -> None:
     lossy.lost.packages, lossy.transport.before = False, after
     lossy.phone.fetch_package(request)
     lossy.ends_in_one_certificate(request)
+
+
+def spoilt_at_the_door(lossy: Lossy) -> str:
+    """The door hands over other bytes than it was given, until something is put anew."""
+    import sqlite3
+
+    request = lossy.ask()
+    list(lossy.phone.wait(request))
+    with sqlite3.connect(lossy.house.settings.database_url.removeprefix("sqlite:///")) as database:
+        database.execute("UPDATE packages SET body = ?", (b"spoilt",))
+    with pytest.raises(DoorDistrusted, match="package-substituted"):
+        lossy.phone.fetch_package(request)
+    return request
+
+
+def test_a_spoilt_package_is_asked_for_again(lossy: Lossy) -> None:
+    request = spoilt_at_the_door(lossy)
+    assert lossy.state(request) == "missing"
+    with pytest.raises(DoorDistrusted):
+        lossy.phone.fetch_package(request)
+    lossy.time_passes()
+    lossy.phone.receive(request, timeout=5)
+    assert lossy.phone.open(request) == next(iter(lossy.house.city.bundles.values()))
+    assert len(lossy.house.city.requests) == 1
+
+
+def test_a_package_spoilt_again_ends_the_request(lossy: Lossy) -> None:
+    request = spoilt_at_the_door(lossy)
+    lossy.time_passes()
+    after = lossy.transport.after
+    lossy.transport.after = lambda method, path, reply: (
+        Reply(200, {}, b"spoilt") if method == "GET" and "/packages/" in path else after(method, path, reply)
+    )
+    list(lossy.phone.wait(request, timeout=5))
+    with pytest.raises(DoorDistrusted):
+        lossy.phone.fetch_package(request)
+    assert lossy.state(request) == "gone"
+    assert lossy.ask() != request
 
 
 def test_a_package_lost_twice_ends_the_request(lossy: Lossy) -> None:
