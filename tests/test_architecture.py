@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.docs_processes import PROCESSES, Process
+from tests.support.fault_lines import find_faults
 
 ROOT = Path(__file__).resolve().parents[1]
 SUPPORT = ROOT / "tests" / "support"
@@ -757,4 +758,4 @@ def test_without_a_known_profile_nothing_starts(
         timeout=60,
     )
     assert ended.returncode not in (0, None), ended.stdout
-    assert "Traceback" not in ended.stderr, ended.stderr[-2000:]
+    assert find_faults(ended.stderr) == [], ended.stderr[-2000:]

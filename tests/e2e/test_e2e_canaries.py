@@ -13,7 +13,7 @@ import shutil
 import sqlite3
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +39,6 @@ from tests.support.running_house import (
     RunningHouse,
     certificate_of,
     now,
-    shared_house,
     wait_for,
 )
 
@@ -50,11 +49,6 @@ COMPANY_MAIL = "jinji.torikago@kanariya.example"
 PURPOSE = "鳥籠手当の額の確認のため"
 REMARKS = "止まり木補助の申請"
 REVENUE = 198_765_433
-
-
-@pytest.fixture(scope="session")
-def house() -> Iterator[RunningHouse]:
-    yield from shared_house()
 
 
 @dataclass(frozen=True)

@@ -8,21 +8,26 @@ import json
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+import app.mailbox as city_mailbox
+import mobile_api.phone_correspondence as phone_correspondence
 import mobile_api.phone_submissions as phone_submissions
 import verifier.refresh as refreshing
+from app.errors import CityError
 from app.house.people import PASSWORDS
 from app.house.setup import CITY, PUBLIC_URL
+from app.mailbox import CityMailbox
 from app.sealing.key_files import read_private_key
+from app.worker import Worker
 from mobile_api.client import Phone
 from mobile_api.errors import (
     MobileError,
@@ -30,6 +35,7 @@ from mobile_api.errors import (
     PhoneError,
     RequestDistrusted,
 )
+from tests.support.fault_lines import find_faults
 from tests.support.hostile_door import (
     Behaviour,
     Call,
@@ -40,7 +46,6 @@ from tests.support.hostile_scene import (
     QUICK,
     Scene,
     sealed_without_request,
-    watched_scene,
 )
 from tests.support.running_house import (
     Desk,
@@ -49,8 +54,8 @@ from tests.support.running_house import (
     judge,
     now,
     read_rows,
-    shared_house,
 )
+from verifier import door as desk_door
 from verifier.errors import AkashiVerifierError, FormatError, SourceError
 from verifier.formats.encoding import (
     base64url_decode,
@@ -72,17 +77,6 @@ from verifier.trust import (
     verify_trust_list,
 )
 from verifier.verify import examine
-
-
-@pytest.fixture(scope="session")
-def house() -> Iterator[RunningHouse]:
-    yield from shared_house()
-
-
-@pytest.fixture(scope="module")
-def scene(house: RunningHouse) -> Iterator[Scene]:
-    yield from watched_scene(house)
-
 
 # ---- trust lists ------------------------------------------------------------
 
@@ -425,14 +419,13 @@ RUBBISH: dict[str, Said] = {
 }
 
 
-@pytest.mark.parametrize("what", sorted(RUBBISH))
-def test_rubbish_is_an_outage_for_phone_city_and_employer(
-    scene: Scene, fetched: tuple[Holder, str], company: Desk, what: str
-) -> None:
-    """Everybody gets it to every call: nobody trips, nobody believes, nobody hangs."""
+def feed(scene: Scene, old: Holder, company: Desk, what: str) -> None:
+    """Everybody gets it to every call, and each takes it for an outage or for nothing."""
     holder = scene.holder()
-    old, _ = fetched
-    before = old.phone.requests()
+    home = scene.house.home
+    city = CityMailbox.from_key_file(
+        scene.house.base_url, home.mailbox_key, city=CITY, attempts=2, sleep=QUICK["sleep"]
+    )
     with scene.house.door.behaving(lambda _call, _forward: RUBBISH[what]):
         for attempt in (
             lambda: holder.phone.sign_up(holder.card, PASSWORDS, timeout=0.5),
@@ -444,8 +437,72 @@ def test_rubbish_is_an_outage_for_phone_city_and_employer(
         with pytest.raises(SourceError):
             company.inbox()
             raise SourceError("empty", "an empty list is no gain either")
+        with pytest.raises(CityError):
+            city.nonces_left()
+        with suppress(CityError):
+            assert city.take(wait=0) == []
+
+
+@pytest.mark.parametrize("what", sorted(RUBBISH))
+def test_rubbish_is_an_outage_for_phone_city_and_employer(
+    scene: Scene, fetched: tuple[Holder, str], company: Desk, what: str
+) -> None:
+    """Nobody trips, nobody believes, nobody hangs."""
+    old, _ = fetched
+    before = old.phone.requests()
+    feed(scene, old, company, what)
     assert [r["state"] for r in old.phone.requests()] == [r["state"] for r in before]
     scene.check(old)
+
+
+def careless(body: bytes, *_checks: object) -> Any:
+    """A reader that takes the door's word for the form of what it says."""
+    return json.loads(body)
+
+
+CARELESS: dict[str, tuple[Any, str, Any]] = {
+    "phone": (phone_correspondence, "read_members", careless),
+    "employer": (desk_door, "_object", lambda reply: careless(reply.body)),
+    "city": (city_mailbox, "_member", lambda body, name, _kind: careless(body)[name]),
+}
+
+
+@pytest.mark.parametrize("what", ["null", "list", "noise"])
+@pytest.mark.parametrize("who", CARELESS)
+def test_control_who_reads_rubbish_without_care_is_caught(
+    scene: Scene,
+    fetched: tuple[Holder, str],
+    company: Desk,
+    who: str,
+    what: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same feeding ends with an error that is nobody's word for an outage, or with something taken in."""
+    old, _ = fetched
+    with monkeypatch.context() as patch:
+        patch.setattr(*CARELESS[who])
+        with pytest.raises(BaseException) as tripped:
+            feed(scene, old, company, what)
+    assert not isinstance(tripped.value, MobileError | SourceError | CityError)
+
+
+def test_control_a_city_that_trips_over_rubbish_is_seen_in_its_log(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker's own loop over a careless mailbox: it lives on, and its log tells what the honest one's may not hold."""
+    mailbox = CityMailbox.from_key_file(
+        scene.house.base_url, scene.house.home.mailbox_key, city=CITY, attempts=1, sleep=QUICK["sleep"]
+    )
+    worker = Worker(SimpleNamespace(mailbox=mailbox, nonce_stock=8))  # type: ignore[arg-type]
+
+    def stock() -> None:
+        worker._stop.set()
+        worker._stock_nonces()
+
+    monkeypatch.setattr(*CARELESS["city"])
+    with scene.house.door.behaving(lambda _call, _forward: RUBBISH["other types"]):
+        worker._loop("nonces", stock, 0.0)
+    assert find_faults("\n".join(caplog.messages)) != []
 
 
 def test_the_honest_way_works_after_all_that(scene: Scene, company: Desk) -> None:
@@ -457,7 +514,8 @@ def test_the_honest_way_works_after_all_that(scene: Scene, company: Desk) -> Non
     assert company.judge(company.fetch(receipt or ""), "online").verdict is Verdict.VALID
     scene.check(holder)
     assert sealed_without_request(scene.house) == []
-    assert "Traceback" not in (scene.house.home.logs / "worker.log").read_text("utf-8")
+    for name in ("door", "worker", "log"):
+        assert find_faults(scene.house.log_text(name)) == []
 
 
 def test_control_a_seal_without_a_request_is_caught(scene: Scene, tmp_path: Path) -> None:

@@ -56,14 +56,11 @@ from tests.support.hostile_scene import (
     forward_as,
     scene_nonce,
     unauthorised,
-    watched_scene,
 )
 from tests.support.running_house import (
     FISCAL_YEAR,
     Holder,
-    RunningHouse,
     now,
-    shared_house,
     wait_for,
 )
 from verifier.formats.encoding import (
@@ -71,16 +68,6 @@ from verifier.formats.encoding import (
     canonical_json,
 )
 from verifier.formats.jose import thumbprint
-
-
-@pytest.fixture(scope="session")
-def house() -> Iterator[RunningHouse]:
-    yield from shared_house()
-
-
-@pytest.fixture(scope="module")
-def scene(house: RunningHouse) -> Iterator[Scene]:
-    yield from watched_scene(house)
 
 
 @pytest.fixture

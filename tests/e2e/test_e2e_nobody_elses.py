@@ -39,7 +39,6 @@ from tests.support.running_house import (
     RunningHouse,
     certificate_of,
     is_valid,
-    shared_house,
     wait_for,
 )
 from verifier.errors import FormatError
@@ -57,11 +56,6 @@ REQUESTS = 4
 ENOUGH_SECONDS = 70
 """No new wish is begun after this; a slow machine makes fewer certificates, but not fewer than AT_LEAST."""
 AT_LEAST = 2 * PHONES
-
-
-@pytest.fixture(scope="session")
-def house() -> Iterator[RunningHouse]:
-    yield from shared_house()
 
 
 @pytest.fixture

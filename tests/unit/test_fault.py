@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.fault_lines import find_faults
 from verifier.fault import FaultFormatter, describe_fault
 from verifier.formats.encoding import hex_decode
 
@@ -50,6 +51,17 @@ def test_an_exception_that_refuses_to_be_read_is_described() -> None:
         __repr__ = __str__
 
     assert describe_fault(RudeError(CANARY)).endswith("RudeError at an unknown place")
+
+
+def test_tests_find_a_fault_in_a_log_by_its_form() -> None:
+    class StrangeError(Exception):
+        pass
+
+    honest = "2026-11-20 12:00:00,000 akashi.worker waits, street-door: status 503 at 12:00\nReady at 127.0.0.1:8440"
+    told = [describe_fault(caught()), describe_fault(StrangeError()), "worker: uncaught KeyError at runpy:88"]
+    assert find_faults(honest) == []
+    for line in (*told, "Traceback (most recent call last):"):
+        assert find_faults(f"{honest}\n{line}\n") == [line]
 
 
 def test_a_circle_of_causes_ends() -> None:
