@@ -171,7 +171,7 @@ class Witness:
                 request.proof,
             )
         except ProofError as error:
-            raise WitnessRefusal(422, "bad-proof", f"the previous checkpoint: {error.detail}") from error
+            raise WitnessRefusal(422, error.code, f"the previous checkpoint: {error.detail}") from error
 
     def _note_contradiction(self, checkpoint: Checkpoint, text: str, line: SignatureLine) -> None:
         # two roots for one size, both with the log's signature: nobody can explain that away
@@ -194,14 +194,14 @@ def _check_extension(recorded: Recorded, checkpoint: Checkpoint, request: AddChe
     try:
         _verify(recorded.size, recorded.root, checkpoint.size, checkpoint.root, request.proof)
     except ProofError as error:
-        raise WitnessRefusal(422, "bad-proof", error.detail) from error
+        raise WitnessRefusal(422, error.code, error.detail) from error
 
 
 def _verify(old_size: int, old_root: bytes, size: int, root: bytes, proof: Sequence[bytes]) -> None:
     if old_size == 0 < size:
         # everything extends the empty tree: there is nothing to prove, and nothing may be claimed
         if proof:
-            raise ProofError("path-length", "the first checkpoint comes without proof")
+            raise ProofError("path-too-long", "the first checkpoint comes without proof")
         return
     verify_consistency(old_size, old_root, size, root, proof)
 

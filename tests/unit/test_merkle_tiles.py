@@ -91,7 +91,7 @@ def test_the_empty_tree_proves_nothing_and_equal_sizes_need_equal_roots() -> Non
         verify_consistency(0, LEAVES[0], 0, LEAVES[0], ())
     with pytest.raises(ConsistencyError, match="root-mismatch"):
         verify_consistency(3, LEAVES[0], 3, LEAVES[1], ())
-    with pytest.raises(ConsistencyError, match="path-length"):
+    with pytest.raises(ConsistencyError, match="path-too-long"):
         verify_consistency(3, LEAVES[0], 3, LEAVES[0], (LEAVES[0],))
     with pytest.raises(ConsistencyError, match="sizes-not-growing"):
         verify_consistency(4, definition(LEAVES[:4]), 3, definition(LEAVES[:3]), ())

@@ -172,7 +172,7 @@ def test_every_refusal_of_add_checkpoint(witness: Witness) -> None:
 
 
 def test_the_first_checkpoint_comes_without_proof(witness: Witness) -> None:
-    assert refusal(witness.add_checkpoint, LOG.add(0, 5, proof=(bytes(32),))).code == "bad-proof"
+    assert refusal(witness.add_checkpoint, LOG.add(0, 5, proof=(bytes(32),))).code == "path-too-long"
     assert refusal(witness.add_checkpoint, LOG.add(2, 5)).recorded == 0
     witness.add_checkpoint(LOG.add(0, 5))
 

@@ -60,7 +60,8 @@ def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], 
     """Check that `leaf` (a leaf hash) is number `index` of the tree of `size` leaves under `root`.
 
     RFC 9162 section 2.1.3.2. `path` runs from the leaf's sibling upwards.
-    Raises: InclusionError("index-outside-tree", "bad-hash-length", "path-length", "root-mismatch").
+    Raises: InclusionError("index-outside-tree", "bad-hash-length", "path-too-long", "path-too-short",
+    "root-mismatch").
     """
     if not 0 <= index < size <= MAX_TREE_SIZE:
         raise InclusionError("index-outside-tree", f"leaf {index} is not in a tree of {size} leaves")
@@ -68,7 +69,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], 
     position, last, computed = index, size - 1, leaf
     for sibling in path:
         if last == 0:
-            raise InclusionError("path-length", "the inclusion path is too long for this tree")
+            raise InclusionError("path-too-long", "the inclusion path is too long for this tree")
         if position & 1 or position == last:
             computed = node_hash(sibling, computed)
             while not position & 1 and position:
@@ -79,7 +80,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], 
         position >>= 1
         last >>= 1
     if last:
-        raise InclusionError("path-length", "the inclusion path is too short for this tree")
+        raise InclusionError("path-too-short", "the inclusion path is too short for this tree")
     if not hmac.compare_digest(computed, root):
         raise InclusionError("root-mismatch", "the inclusion path does not lead to the root")
 
@@ -91,15 +92,15 @@ def verify_consistency(
 
     RFC 9162 section 2.1.4.2. Equal sizes need equal roots and an empty path. The empty tree is extended by
     every tree, so that nothing could be shown: an `old_size` of 0 is refused unless both trees are empty.
-    Raises: ConsistencyError("sizes-not-growing", "nothing-to-prove", "bad-hash-length", "path-length",
-    "root-mismatch").
+    Raises: ConsistencyError("sizes-not-growing", "nothing-to-prove", "bad-hash-length",
+    "path-too-long", "path-too-short", "root-mismatch").
     """
     if not 0 <= old_size <= new_size <= MAX_TREE_SIZE:
         raise ConsistencyError("sizes-not-growing", f"{new_size} does not extend {old_size}")
     _check_hashes(ConsistencyError, old_root, new_root, *path)
     if old_size == new_size:
         if path:
-            raise ConsistencyError("path-length", "there is nothing to prove here, yet a path is given")
+            raise ConsistencyError("path-too-long", "there is nothing to prove here, yet a path is given")
         is_fixed = old_size > 0 or hmac.compare_digest(old_root, EMPTY_ROOT)
         if not is_fixed or not hmac.compare_digest(old_root, new_root):
             raise ConsistencyError("root-mismatch", "two roots for one size")
@@ -110,7 +111,7 @@ def verify_consistency(
     if old_size & (old_size - 1) == 0:
         hashes.insert(0, old_root)
     if not hashes:
-        raise ConsistencyError("path-length", "the consistency path is empty")
+        raise ConsistencyError("path-too-short", "the consistency path is empty")
     position, last = old_size - 1, new_size - 1
     while position & 1:
         position >>= 1
@@ -118,7 +119,7 @@ def verify_consistency(
     old_computed = new_computed = hashes[0]
     for sibling in hashes[1:]:
         if last == 0:
-            raise ConsistencyError("path-length", "the consistency path is too long")
+            raise ConsistencyError("path-too-long", "the consistency path is too long")
         if position & 1 or position == last:
             old_computed = node_hash(sibling, old_computed)
             new_computed = node_hash(sibling, new_computed)
@@ -130,7 +131,7 @@ def verify_consistency(
         position >>= 1
         last >>= 1
     if last:
-        raise ConsistencyError("path-length", "the consistency path is too short")
+        raise ConsistencyError("path-too-short", "the consistency path is too short")
     if not hmac.compare_digest(old_computed, old_root):
         raise ConsistencyError("root-mismatch", "the path does not lead to the older root")
     if not hmac.compare_digest(new_computed, new_root):
@@ -139,6 +140,6 @@ def verify_consistency(
 
 def _check_hashes(error: type[ProofError], *hashes: bytes) -> None:
     if len(hashes) > MAX_PATH + 2:
-        raise error("path-length", f"more than {MAX_PATH} hashes")
+        raise error("path-too-long", f"more than {MAX_PATH} hashes")
     if any(len(item) != HASH_BYTES for item in hashes):
         raise error("bad-hash-length", "a hash does not have 32 bytes")
