@@ -19,6 +19,8 @@ from types import FrameType, TracebackType
 from typing import Final
 
 ROOMS: Final = frozenset({"app", "chain", "mobile_api", "verifier"})
+INVALID_REQUEST: Final = "Invalid request from ip="
+"""How gunicorn begins the line about a request it cannot read: the peer's address and the line it sent follow."""
 MAX_PLACES: Final = 4
 MAX_CAUSES: Final = 3
 
@@ -63,18 +65,21 @@ def _place(frame: FrameType, module: str, line: int) -> str:
 
 
 class FaultFormatter(logging.Formatter):
-    """Writes a record as its parent does, but type and place where the parent would write a traceback.
+    """Writes a record as its parent does, but type and place where the parent would write message and traceback.
 
-    For what libraries log with their own exceptions: a web server, a framework.
+    For what libraries log with their own exceptions: a web server, a framework. Their messages quote addresses, paths and
+    what was sent, so that of a record with an exception no word is kept.
     """
 
     def format(self, record: logging.LogRecord) -> str:
+        told = logging.makeLogRecord(record.__dict__)
         # Another handler may have kept its own rendering of the traceback in the record.
-        kept, record.exc_text = record.exc_text, None
-        try:
-            return super().format(record)
-        finally:
-            record.exc_text = kept
+        told.exc_text = None
+        if record.exc_info:
+            told.msg, told.args = "fault in a library", ()
+        elif str(record.msg).startswith(INVALID_REQUEST):
+            told.msg, told.args = "an invalid request", ()
+        return super().format(told)
 
     def formatException(self, ei: object) -> str:  # noqa: N802  (the parent's name)
         """Type and place of `ei`, the triple of `sys.exc_info()`."""

@@ -131,6 +131,9 @@ def test_the_process_serves_and_stops(tmp_path: Path) -> None:
                 time.sleep(0.1)
         else:
             pytest.fail("the console did not come up")
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as peer:
+            peer.sendall("GET /鸚鵡沢椋鳥子 HTTP/9.9\r\n\r\n".encode())
+            peer.recv(1000)
         StaffFeed(address, "t" * 43).put_snapshot(Snapshot(1, 1, 0, seals=1, leaves=1, authorised=1))
         with urllib.request.urlopen(f"{address}/login", timeout=5) as page:
             assert "これは見本です。" in page.read().decode()
@@ -140,3 +143,7 @@ def test_the_process_serves_and_stops(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert "模擬/MOCK" in err
     assert "t" * 43 not in err
+    # The web server's line about the request that it could not read: neither who sent it nor what.
+    (line,) = [line for line in err.splitlines() if "an invalid request" in line]
+    assert "127.0.0.1" not in line
+    assert "鸚鵡沢" not in err

@@ -89,6 +89,23 @@ def test_a_librarys_traceback_becomes_type_and_place(formatter: logging.Formatte
         assert CANARY in told
 
 
+@pytest.mark.parametrize("is_plain", [False, True])
+@pytest.mark.parametrize("is_fault", [False, True])
+def test_a_librarys_own_words_about_a_request_are_not_kept(is_fault: bool, is_plain: bool) -> None:
+    """A web server's lines name the peer and what it sent; the plain formatter is the positive control."""
+    words = "Error handling request %s" if is_fault else f"Invalid request from ip=203.0.113.7: {CANARY}"
+    record = logging.LogRecord("gunicorn.error", logging.ERROR, __file__, 1, words, (), None)
+    if is_fault:
+        error = caught()
+        record.args, record.exc_info = (f"/{CANARY}",), (type(error), error, error.__traceback__)
+    told = (logging.Formatter() if is_plain else FaultFormatter()).format(record)
+    assert (CANARY in told or "203.0.113.7" in told) is is_plain
+    assert is_plain or told.startswith("fault in a library" if is_fault else "an invalid request")
+    assert record.getMessage() == (words % record.args if is_fault else words), (
+        "the record itself is not changed"
+    )
+
+
 PROGRAM = """
 import socket, socketserver, sys, threading
 from verifier.fault import ToldByPlace, log_to_stderr
