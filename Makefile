@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check bench lock clean system
+.PHONY: help demo up test check bench soak lock clean system
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
@@ -29,6 +29,9 @@ check: $(VENV)/.test ## style and types only
 
 bench: $(VENV)/.test ## measure every step; a table here, JSON lines in var/bench/latest.jsonl
 	@$(BIN)/python tests/bench/run.py
+
+soak: $(VENV)/.test system ## faults for hours: 10,000 kills, every file-system call, the whole house (AKASHI_SOAK_MINUTES limits it)
+	@PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python tests/soak/run.py
 
 lock: ## resolve requirements/*.in again into hash-pinned files (needs uv)
 	@cd requirements && for name in verifier runtime test; do \

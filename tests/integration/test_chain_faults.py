@@ -19,6 +19,7 @@ from tests.support.log_history import Anchored, Evidence, examine
 from tests.support.log_signer import KEY, ORIGIN, PRIVATE
 from tests.support.log_stage import ANCHORING, LOGGING, STAGES
 from tests.support.log_storm import LogStorm, Plan
+from tests.support.watched_processes import watched
 from verifier.formats.checkpoint import Checkpoint, format_checkpoint_text, verify_public_checkpoint
 
 pytestmark = pytest.mark.slow
@@ -33,7 +34,8 @@ ANCHOR_SECONDS = 60.0
 @pytest.fixture(scope="module")
 def storm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LogStorm]:
     """After the storm and the calm; the chain still runs."""
-    with LogStorm(tmp_path_factory.mktemp("storm"), Plan(SEED, KILLS, ENTRIES)) as storm:
+    root = tmp_path_factory.mktemp("storm")
+    with watched(root), LogStorm(root, Plan(SEED, KILLS, ENTRIES)) as storm:
         print(f"AKASHI_SOAK_SEED={SEED}")
         storm.rage()
         storm.settle(ANCHOR_SECONDS)
@@ -170,7 +172,7 @@ def test_a_log_with_a_mistake_does_not_outlive_the_kills(
     """The same storm over a log process with one line wrong (tests/support/broken_logs.py); it ends when that shows."""
     monkeypatch.setenv("AKASHI_TEST_MISTAKE", mistake)
     plan = Plan(SEED, KILLS, ENTRIES, module="tests.support.broken_logs")
-    with LogStorm(tmp_path, plan) as storm:
+    with watched(tmp_path), LogStorm(tmp_path, plan) as storm:
 
         def shows() -> bool:
             answers = list(storm.acknowledged.values())

@@ -64,6 +64,7 @@ class Outcome:
     name: str
     variant: str
     has_hit: bool
+    planned: int  # how many faults this run has
     ending: str  # of the faulty turn: done, killed, refused …
     faults: tuple[str, ...]
 
@@ -144,6 +145,8 @@ class Turn:
                 return self._work(log, batches)
             except LogRefused as refusal:
                 return f"refused: {refusal}"
+            except (OSError, SQLAlchemyError) as error:
+                trouble = type(error).__name__
             finally:
                 with suppress(OSError, SQLAlchemyError):
                     log.close()
@@ -337,7 +340,7 @@ def count_calls(prepared: Path, root: Path) -> list[Call]:
     return found
 
 
-def inject(prepared: Path, root: Path, call: Call, variant: str) -> Outcome:
+def inject(prepared: Path, root: Path, call: Call, variant: str, planned: int = 1) -> Outcome:
     """Spoil one call, restart, judge."""
     shutil.copytree(prepared, root)
     hit = root / "hit"
@@ -360,6 +363,8 @@ def inject(prepared: Path, root: Path, call: Call, variant: str) -> Outcome:
     hits = [Call(**line) for line in _kept(hit)]
     if call.kind and (not hits or (hits[0].kind, hits[0].number) != (call.kind, call.number)):
         faults.append(f"the fault did not hit {call.kind}: {hits}")
+    if not call.kind and hits:
+        faults.append(f"there are more calls than were counted: {hits}")
     if variant.startswith("die") and hits and not is_killed:
         faults.append("the process has outlived its end")
     if ending.startswith("refused"):
@@ -371,16 +376,15 @@ def inject(prepared: Path, root: Path, call: Call, variant: str) -> Outcome:
         faults += judge(root, [entry for batch in turn_batches() for entry in batch])
     if not faults:
         shutil.rmtree(root)
-    return Outcome(call.number, call.kind, call.name, variant, bool(hits), ending, tuple(faults))
+    return Outcome(call.number, call.kind, call.name, variant, bool(hits), planned, ending, tuple(faults))
 
 
 def choose(calls: list[Call], seed: int, limit: int) -> list[tuple[Call, str]]:
-    """Which faults: all, or each kind and variant at least once and then at random up to `limit`."""
+    """Which faults, in an order of the dice: all, or each kind and variant once and then more up to `limit`."""
     every = [(call, variant) for call in calls for variant in VARIANTS[call.kind]]
+    random.Random(seed).shuffle(every)
     if not limit:
         return every
-    dice = random.Random(seed)
-    dice.shuffle(every)
     first: dict[tuple[str, str], tuple[Call, str]] = {}
     for call, variant in every:
         first.setdefault((call.kind, variant), (call, variant))
@@ -402,11 +406,10 @@ def run(directory: Path, seed: int, limit: int, mistake: str = "") -> Iterator[O
         calls = count_calls(prepared, directory / "mistaken")
         chosen = [item for item in choose(calls, seed, 0) if (item[0].kind, item[1]) == shown_by]
         chosen = random.Random(seed).sample(chosen, limit)
-    for call, variant in chosen:
-        yield inject(prepared, directory / f"{call.number} {variant}", call, variant)
     if not limit:
-        beyond = Call(len(calls) + 1, "", "")
-        yield inject(prepared, directory / "beyond", beyond, "die before")
+        chosen.append((Call(len(calls) + 1, "", ""), DIE_BEFORE))  # beyond the last call: must not hit
+    for call, variant in chosen:
+        yield inject(prepared, directory / f"{call.number} {variant}", call, variant, len(chosen))
 
 
 def _keep(path: Path, value: dict[str, Any]) -> None:
