@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ import pytest
 from app.staff.cli import add_commands
 from app.staff.feed import StaffFeed
 from app.staff.messages import Snapshot
+from tests.support.watched_processes import watched
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -106,16 +108,22 @@ def test_the_process_refuses_to_start_wrongly(tmp_path: Path, changed: dict[str,
     assert "Traceback" not in ended.stderr
 
 
-def test_the_process_serves_and_stops(tmp_path: Path) -> None:
+@pytest.fixture
+def watched_path(tmp_path: Path) -> Iterator[Path]:
+    with watched(tmp_path):
+        yield tmp_path
+
+
+def test_the_process_serves_and_stops(watched_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    (tmp_path / "token").write_text("t" * 43)
-    (tmp_path / "token").chmod(0o600)
+    (watched_path / "token").write_text("t" * 43)
+    (watched_path / "token").chmod(0o600)
     process = subprocess.Popen(
         [sys.executable, "-m", "app.staff"],
         cwd=ROOT,
-        env=_environment(tmp_path, port),
+        env=_environment(watched_path, port),
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -25,6 +25,7 @@ from app.sealing.errors import PkiError, SettingsInvalidError, TimestampError
 from app.sealing.trust_services_client import TrustServicesClient
 from app.sealing.validation_material import MaterialSource
 from tests.support.sealing_world import ROOT, make_pki, world
+from tests.support.watched_processes import watched
 from verifier.formats.timestamp import build_query, parse_token, verify_token
 from verifier.formats.x509_path import parse_crl
 
@@ -210,7 +211,10 @@ def test_the_command_serves_and_stops(pki):
     command = [sys.executable, "-m", "app.counterparts.trust_services", "serve", "--port", "0"]
     command += ["--directory", str(pki.directory)]
     environment = {**os.environ, "AKASHI_PROFILE": "demo"}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with (
+        watched(pki.directory),
+        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process,
+    ):
         line = process.stdout.readline()
         assert "MOCK/模擬" in line
         host, port = line.split("http://")[1].split(" ")[0].split(":")
