@@ -106,7 +106,7 @@ def prove_possession(secret: int, engine: Engine | None = None) -> bytes:
 
 
 def verify_possession(key: bytes, possession: bytes, engine: Engine | None = None) -> None:
-    """Raises: FormatError("bad-possession", "bad-point", "point-at-infinity")."""
+    """Raises: FormatError("bad-possession", "bad-point", "not-a-field-element", "point-at-infinity")."""
     _check_lengths(key, possession)
     if not (engine or find_engine()).verify(key, key, possession, TAG_POSSESSION):
         raise FormatError("bad-possession", "nobody has shown to hold this key")
@@ -122,7 +122,7 @@ def verify_statement(
 ) -> None:
     """One witness's signature. What was found right once is not computed again.
 
-    Raises: FormatError("bad-statement-signature", "bad-statement", "bad-point", "point-at-infinity").
+    Raises: FormatError("bad-statement-signature", "bad-statement", "bad-point", "not-a-field-element", "point-at-infinity").
     """
     _check_lengths(key, signature)
     if engine is None:
@@ -147,7 +147,7 @@ def verify_aggregate(
 def aggregate(signatures: Sequence[bytes], engine: Engine | None = None) -> bytes:
     """Sum of 1 to 16 signatures, each checked to be in the subgroup; 96 bytes.
 
-    Raises: FormatError("nothing-to-aggregate", "bad-point", "point-at-infinity").
+    Raises: FormatError("nothing-to-aggregate", "bad-point", "not-a-field-element", "point-at-infinity").
     """
     return (engine or find_engine()).sum_g2(_counted(signatures, G2_BYTES))
 
@@ -155,7 +155,7 @@ def aggregate(signatures: Sequence[bytes], engine: Engine | None = None) -> byte
 def encode_point(point: bytes, engine: Engine | None = None) -> bytes:
     """A compressed key or signature in EIP-2537 encoding: 128 or 256 bytes, each coordinate padded to 64.
 
-    Raises: FormatError("bad-point", "point-at-infinity").
+    Raises: FormatError("bad-point", "not-a-field-element", "point-at-infinity").
     """
     data = (engine or find_engine()).expand(point)
     return b"".join(_EIP2537_PADDING + data[i : i + FIELD_BYTES] for i in range(0, len(data), FIELD_BYTES))
@@ -164,7 +164,7 @@ def encode_point(point: bytes, engine: Engine | None = None) -> bytes:
 def decode_point(data: bytes, engine: Engine | None = None) -> bytes:
     """Inverse of `encode_point`; refuses padding, coordinates and points that it would not write.
 
-    Raises: FormatError("bad-point", "point-at-infinity").
+    Raises: FormatError("bad-point", "not-a-field-element", "point-at-infinity").
     """
     parts = [data[i : i + _EIP2537_FIELD] for i in range(0, len(data), _EIP2537_FIELD)]
     if len(data) % _EIP2537_FIELD or any(part[:16] != _EIP2537_PADDING for part in parts):

@@ -202,7 +202,7 @@ class ArkworksEngine:
 def check_compressed(data: bytes) -> None:
     """The form of a compressed point: length, flags, field elements below the modulus; not infinity.
 
-    Raises: FormatError("bad-point", "point-at-infinity").
+    Raises: FormatError("bad-point", "not-a-field-element", "point-at-infinity").
     """
     if len(data) not in (G1_BYTES, G2_BYTES) or not data[0] & _COMPRESSED:
         raise FormatError("bad-point", "not a compressed point")
@@ -214,7 +214,7 @@ def check_compressed(data: bytes) -> None:
 def split_field_elements(data: bytes, counts: tuple[int, ...] = (2, 4)) -> tuple[int, ...]:
     """Numbers below the modulus, from 48 big-endian bytes each.
 
-    Raises: FormatError("bad-point", "point-at-infinity").
+    Raises: FormatError("bad-point", "not-a-field-element", "point-at-infinity").
     """
     count, rest = divmod(len(data), FIELD_BYTES)
     if rest or count not in counts:
@@ -223,7 +223,7 @@ def split_field_elements(data: bytes, counts: tuple[int, ...] = (2, 4)) -> tuple
         int.from_bytes(data[i : i + FIELD_BYTES], "big") for i in range(0, len(data), FIELD_BYTES)
     )
     if any(number >= FIELD_MODULUS for number in numbers):
-        raise FormatError("bad-point", "a coordinate is not below the modulus")
+        raise FormatError("not-a-field-element", "a coordinate is not below the modulus")
     if min(counts) > 1 and not any(numbers):
         raise FormatError("point-at-infinity", "the point at infinity is no key and no signature")
     return numbers
