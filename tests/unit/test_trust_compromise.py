@@ -282,6 +282,13 @@ class TestLogKey:
         assert report.verdict is Verdict.VALID
         assert reason(report, "witnesses") == ("pass", "named-state")
 
+    def test_another_state_of_the_named_size_is_a_fork(self):
+        last = dataclasses.replace(head_of(city().bundle), root=sha256(b"what the city had"))
+        for is_stolen in (True, False):
+            report = self.look(city().bundle, self.former(last, is_stolen=is_stolen))
+            assert (report.verdict, report.reading) == (Verdict.NOT_VALID, Reading.TAMPERED)
+            assert reason(report) == ("fail", "log-fork")
+
     def test_the_receipt_is_the_same_keys_word(self):
         last = dataclasses.replace(head_of(city().bundle), size=1 << 20)
         report = self.look(city().bundle, self.former(last))

@@ -287,6 +287,12 @@ def test_a_version_goes_out_only_when_it_may_follow(desk, monkeypatch):
     desk.sign(0)
     assert desk.run("publish", desk.draft, *where) == 2
     assert put == []
+    # whole in itself, but one that must not follow: its number leaves one out
+    (desk.folder / "3.json").write_bytes(CITY.trust_data(version=3))
+    assert desk.run("publish", desk.folder / "3.json", *where) == 2
+    (desk.folder / "ended.json").write_bytes(CITY.trust_data(version=2, expires=NOW - DAY))
+    assert desk.run("publish", desk.folder / "ended.json", *where) == 2
+    assert put == []
     desk.sign(1)
     assert desk.run("publish", desk.draft, *where) == 0
     data = desk.draft.read_bytes()
