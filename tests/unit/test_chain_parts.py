@@ -166,6 +166,13 @@ class Street:
         street = self
 
         class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                data = street.files.get(self.path.removeprefix("/"))
+                self.send_response(street.status or (404 if data is None else 200))
+                self.send_header("Content-Length", str(len(data or b"")))
+                self.end_headers()
+                self.wfile.write(data or b"")
+
             def do_PUT(self) -> None:
                 data = self.rfile.read(int(self.headers["Content-Length"]))
                 street.authorisations.append(self.headers["Authorization"])
