@@ -122,7 +122,8 @@ def verify_statement(
 ) -> None:
     """One witness's signature. What was found right once is not computed again.
 
-    Raises: FormatError("bad-statement-signature", "bad-statement", "bad-point", "not-a-field-element", "point-at-infinity").
+    Raises: FormatError("bad-statement-signature", "bad-statement", "bad-point", "not-a-field-element",
+    "point-at-infinity").
     """
     _check_lengths(key, signature)
     if engine is None:

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
+import json
 import re
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from app.issuance.monitor import lag_reason
 from app.staff.words import LAGS
+from chain import cli
+from chain.checkpoint_key import SoftwareSigner
+from chain.floor import SeenHead
+from chain.log import Log, create_log
+from chain.monitor import Monitor
+from chain.sequencer import Sequencer
+from chain.service import Door
+from verifier.formats.signed_note import build_vkey
 
 ROOT = Path(__file__).resolve().parents[2]
 FORM = re.compile(r"([a-z][a-z-]+): [a-z].*")
@@ -76,3 +89,55 @@ def test_every_error_on_the_way_has_words(error: str) -> None:
 )
 def test_the_gravest_reason_is_told_as_a_code_word(state: dict[str, str], code: str | None) -> None:
     assert lag_reason(state) == code
+
+
+class FakeAnchorer:
+    """What the monitor looks at."""
+
+    def __init__(self, reason: str, size: int) -> None:
+        self.reason = reason
+        self.anchored = SeenHead(size, bytes(32))
+
+
+@pytest.mark.parametrize(
+    ("reason", "anchored", "status"),
+    [
+        ("", 3, 0),
+        ("in-flight: waiting for the transaction to be mined", 1, 0),
+        ("chain-away: the node does not answer", 1, 1),
+    ],
+)
+def test_the_status_command_shows_lag_and_reason(
+    tmp_path: Path, capsys, reason: str, anchored: int, status: int
+) -> None:
+    """`akashi chain status` against the log's own door; its exit status tells a lag that lasts too long."""
+    private = Ed25519PrivateKey.from_private_bytes(b"\x07" * 32)
+    key = build_vkey("door.mihon.example/992011/log/1", private.public_key().public_bytes_raw())
+    create_log(tmp_path / "log", key.name)
+    log = Log(tmp_path / "log", key, SoftwareSigner(private), padding=1)
+    log.append([bytes([number]) * 32 for number in range(3)])
+    now = [1_800_000_000]
+    sequencer = Sequencer(log, beat_seconds=1, max_waiting=10)
+    monitor = Monitor(log, sequencer, lambda: now[0], 60, FakeAnchorer(reason, anchored))
+    monitor.watch()
+    now[0] += 10 if status == 0 else 61
+    settings = SimpleNamespace(listen=f"unix:{tmp_path / 'log.sock'}", token="status-token-of-the-test")
+    door = Door(SimpleNamespace(settings=settings, monitor=monitor, log=log))
+    thread = threading.Thread(target=door.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    (tmp_path / "token").write_text(settings.token)
+    (tmp_path / "token").chmod(0o600)
+    parser = argparse.ArgumentParser()
+    cli.add_commands(parser.add_subparsers(dest="command", required=True))
+    words = ["chain", "status", "--address", settings.listen, "--token-file", str(tmp_path / "token")]
+    options = parser.parse_args(words)
+    try:
+        assert options.run(options) == status
+    finally:
+        door.shutdown()
+        thread.join()
+        door.server_close()
+        log.close()
+    told = json.loads(capsys.readouterr().out)
+    assert (told["anchoring"], told["lag"], told["healthy"]) == (reason, 3 - anchored, status == 0)
+    assert told["lag_seconds"] == (0 if anchored == 3 else now[0] - 1_800_000_000)

@@ -1,7 +1,9 @@
 """P-256 keys as JWK and compact JWS with ES256: the one signature form of this house's JSON messages.
 
 Sources: RFC 7517 (JWK), RFC 7638 (thumbprint), RFC 7515 (JWS compact), RFC 7518 sections 3.4 and 6.2.
-The algorithm is fixed, so a header cannot choose it; `crit`, `b64`, `jku`, `x5u` and `zip` are refused.
+Of the two values of an ECDSA signature, (r, s) and (r, n - s), both are taken: no signer of ours chooses, and nothing is
+told apart by the bytes of a signature. The algorithm is fixed, so a header cannot choose it; `crit`, `b64`, `jku`,
+`x5u` and `zip` are refused.
 This module finds no key and decides no trust: who calls says which key must have signed.
 """
 
