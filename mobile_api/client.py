@@ -55,7 +55,7 @@ from mobile_api.phone_counterparts import (
 )
 from mobile_api.phone_home import PhoneHome
 from mobile_api.phone_submissions import PhoneSubmissions, ScannedRequest, SubmissionReceipt
-from mobile_api.phone_wishes import find_wish, note_fetched, note_missing
+from mobile_api.phone_wishes import find_wish, in_order, note_fetched, note_missing
 from verifier.errors import FormatError
 from verifier.formats.encoding import base64url_encode, canonical_json, sha256
 from verifier.formats.jose import agreement, es256_signer, format_jwk, thumbprint
@@ -191,14 +191,11 @@ class Phone:
         return [dict(line) for line in self._state["history"]]
 
     def requests(self) -> list[dict[str, Any]]:
-        """Requests of this phone: id, fiscal_year, purpose, state (new, sent, ready, missing, fetched,
+        """Requests of this phone, the newest last: id, fiscal_year, purpose, state (new, sent, ready, missing, fetched,
         refused, gone), stages.
         """
         names = ("fiscal_year", "purpose", "state", "stages", "city_request")
-        return [
-            {"id": key, **{name: entry[name] for name in names}}
-            for key, entry in self._state["requests"].items()
-        ]
+        return [{"id": key, **{name: entry[name] for name in names}} for key, entry in in_order(self._state)]
 
     # Registration
 

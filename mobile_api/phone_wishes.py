@@ -30,12 +30,13 @@ def find_wish(
             if refusal["retry"] and not entry["stages"]:
                 entry.update(message=None, state="new")
                 return key, entry
-    key = new_key()
+    key, number = new_key(), len(state["requests"]) + 1
     state["requests"][key] = {
         **wish,
         "city_request": None,
         "file": None,
         "message": None,
+        "number": number,
         "package": None,
         "put_again": False,
         "sha256": None,
@@ -43,6 +44,11 @@ def find_wish(
         "state": "new",
     }
     return key, state["requests"][key]
+
+
+def in_order(state: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Every wish with its key, the newest last. The state file itself keeps its members in the order of their names."""
+    return sorted(state["requests"].items(), key=lambda item: item[1].get("number", 0))
 
 
 def note_missing(entry: dict[str, Any], reopen: Callable[[], bool]) -> None:

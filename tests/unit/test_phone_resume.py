@@ -109,6 +109,17 @@ def test_the_same_wish_is_one_request(tmp_path: Path) -> None:
         assert phone.request_certificate(2026, "a", card, "1234") != one
 
 
+def test_the_newest_request_is_the_last_also_after_a_restart(tmp_path: Path) -> None:
+    house = make_house(tmp_path)
+    purposes = [f"purpose {number}" for number in range(8)]
+    with house.registered_phone() as phone:
+        for purpose in purposes:
+            phone.request_certificate(2026, purpose, FakeCard(), "1234")
+        assert [entry["purpose"] for entry in phone.requests()] == purposes
+    with house.phone() as phone:
+        assert [entry["purpose"] for entry in phone.requests()] == purposes
+
+
 def test_a_refusal_at_the_start_is_tried_again_with_the_same_key(tmp_path: Path) -> None:
     house = make_house(tmp_path)
     with house.registered_phone() as phone:
