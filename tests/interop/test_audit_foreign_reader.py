@@ -16,6 +16,10 @@ import pytest
 
 from chain.checkpoint_key import SoftwareSigner
 from chain.log import Log, create_log
+from chain.witness_keys import generate_keys, load_keys, store_keys
+from chain.witness_protocol import AddCheckpoint, checkpoint_path, format_add_checkpoint
+from chain.witness_rules import Witness
+from chain.witness_store import WitnessStore, create_store
 from tests.support.audit_logs import (
     LOG_KEY,
     ORIGIN,
@@ -117,6 +121,31 @@ def test_it_accepts_our_cosignatures_and_refuses_a_bad_one(reader: Path, tmp_pat
     assert read(reader, tmp_path)["cosigned"] == 0
     (tmp_path / "checkpoint").write_bytes(note[:-10] + (b"A" if note[-10:-9] != b"A" else b"B") + note[-9:])
     assert ask(reader, tmp_path, "-witness", format_vkey(WITNESS)).returncode == 1
+
+
+def test_it_accepts_what_a_witness_of_ours_shows(reader: Path, tmp_path: Path) -> None:
+    """The log grows, a witness cosigns each step from its own memory, and the reader checks log, tiles and cosignature."""
+    store_keys(tmp_path, generate_keys("w1.witness.example", is_mock=True))
+    create_store(tmp_path)
+    store = WitnessStore(tmp_path)
+    witness = Witness(load_keys(tmp_path, is_mock=True), store, [VKEY], lambda: 1_800_000_000)
+    options = ("-witness", format_vkey(witness.keys.vkey))
+    log, old = PublishedLog(), 0
+    for count in (5, 250, 2, 300):
+        note = log.grow(count).files["checkpoint"]
+        files = TileReader(log.head.size, lambda path: log.fetch(path, 10**6))
+        proof = files.consistency_path(old) if old else ()
+        witness.add_checkpoint(format_add_checkpoint(AddCheckpoint(old, proof, note)))
+        old = log.head.size
+        log.files["checkpoint"] = witness.shown(checkpoint_path(ORIGIN))
+        found = read(reader, log.write(tmp_path / "public"), *options)
+        assert (found["size"], found["cosigned"]) == (old, 1)
+    store.close()
+    other = generate_keys("w1.witness.example", is_mock=True)
+    answer = ask(reader, tmp_path / "public", "-witness", format_vkey(other.vkey))
+    assert (
+        answer.returncode != 0 or json.loads(answer.stdout)["cosigned"] == 0
+    )  # the control: another key, no cosignature
 
 
 def test_a_proof_under_the_cosigned_checkpoint_is_accepted(reader: Path, tmp_path: Path) -> None:
