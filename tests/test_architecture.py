@@ -294,6 +294,7 @@ KEY_OPENERS = {
     "chain": "the log's Ethereum key with little money, and the witness's own keys",
     "mobile_api.client": "the phone's two device keys",
     "mobile_api.phone_home": "the phone's two device keys",
+    "app.trust_list.signer_key": "one trust-list signer's own key, at that person's computer",
     "verifier.key_file": "the employer's own keys",
     "verifier.formats.package": "makes the ephemeral key of one encryption; stores and reads none",
 }
@@ -596,6 +597,7 @@ KEY_FILE_READERS = {
     "app.registers.authorisation": "the gate's authorisation key, which seals nothing by itself",
     "app.counterparts": "keys of the mock outside world (模擬)",
     "app.house.setup": "makes the mock city's keys before anything runs (模擬)",
+    "app.trust_list.signer_key": "one trust-list signer's own key, at that person's computer; no city key",
     "app.house.forgery": "makes another mock city's keys, whose seal the demo shows to be refused (模擬)",
 }
 # The signer's inside. Its client is what everybody else talks to.

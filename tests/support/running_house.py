@@ -360,7 +360,19 @@ class RunningHouse:
         return "\n".join(self.log_text(name).splitlines()[-lines:])
 
 
-ORDER = ("chain", "trust-services", "jpki", "mail", "door", "signer", "gate", *WITNESSES, "log", "staff", "worker")
+ORDER = (
+    "chain",
+    "trust-services",
+    "jpki",
+    "mail",
+    "door",
+    "signer",
+    "gate",
+    *WITNESSES,
+    "log",
+    "staff",
+    "worker",
+)
 
 
 @dataclass
