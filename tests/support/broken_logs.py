@@ -1,7 +1,7 @@
 """The log process with one mistake built in: what the fault tests must find. `python -m tests.support.broken_logs` runs the
 mistake that AKASHI_TEST_MISTAKE names.
 
-    forgets-index   a restart does not know the entries that are in the log: they go in again
+    adds-again      does not look whether an entry is in the log already: what is sent again goes in again
     signs-first     asks for a signature before the head is committed: a crash in between signs another root
 """
 
@@ -9,16 +9,46 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from chain import service
+from chain.leaf_index import LeafIndex
 from chain.log import Log
+from chain.sequencer import Sequencer
 from chain.stores import Head, HeadStore
 
 
-def _forget_index() -> None:
-    Log._fill_index = lambda _self: None  # type: ignore[method-assign]
+class _Blind:
+    """An index that knows nothing when it is asked."""
+
+    def __init__(self, index: LeafIndex) -> None:
+        self._index = index
+
+    def find(self, _leaves: Sequence[bytes]) -> dict[bytes, int]:
+        return {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._index, name)
+
+
+def _add_again() -> None:
+    append = Log.append
+
+    def blindly(self: Log, entries: Sequence[bytes], *, cover: bool = False) -> list[int]:
+        index = self.index
+        self.index = _Blind(index)  # type: ignore[assignment]
+        try:
+            return append(self, entries, cover=cover)
+        finally:
+            self.index = index
+
+    def take_all(self: Sequencer, entries: Sequence[bytes]) -> None:
+        with self._changed:
+            self._waiting.update(dict.fromkeys(entries))
+
+    Log.append = blindly  # type: ignore[method-assign]
+    Sequencer.submit = take_all  # type: ignore[method-assign]
 
 
 def _sign_first() -> None:
@@ -38,7 +68,7 @@ def _sign_first() -> None:
     HeadStore.sign = both  # type: ignore[method-assign]
 
 
-MISTAKES: Final = {"forgets-index": _forget_index, "signs-first": _sign_first}
+MISTAKES: Final = {"adds-again": _add_again, "signs-first": _sign_first}
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from chain.fsck import check_log
 from chain.transactions import compute_origin_id
 from verifier.errors import FormatError
 from verifier.formats.chain_anchor import verify_anchor_receipt
-from verifier.formats.checkpoint import verify_public_checkpoint
+from verifier.formats.checkpoint import peek_checkpoint, verify_public_checkpoint
 from verifier.formats.merkle import leaf_hash, node_hash, verify_consistency
 from verifier.formats.signed_note import VerifierKey
 from verifier.formats.tiles import TileReader, entries_path, format_entries, list_tiles, parse_entries
@@ -109,6 +109,13 @@ def examine(evidence: Evidence, *, has_answered_proofs: bool = True) -> list[str
             )
         faults += _examine_receipts(evidence, evidence.chain)
     return faults
+
+
+def count_repeats(directory: Path) -> int:
+    """How many entries of the published files stand there more than once."""
+    files = _Files(directory)
+    counts = Counter(_read_entries(files, peek_checkpoint(files.read("checkpoint")).size))
+    return sum(1 for count in counts.values() if count > 1)
 
 
 def compute_roots(entries: Sequence[bytes]) -> list[bytes]:
