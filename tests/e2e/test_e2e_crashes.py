@@ -33,7 +33,6 @@ from tests.support.running_house import (
     certificate_of,
     is_valid,
     pid_is_alive,
-    shared_house,
     wait_for,
 )
 from verifier.formats.tiles import entries_path, list_tiles, parse_entries
@@ -46,11 +45,6 @@ SECONDS = 50.0
 LEAST_KILLS = 20
 SETTLE_SECONDS = 90.0
 ANCHOR_SECONDS = 60.0
-
-
-@pytest.fixture(scope="session")
-def house() -> Iterator[RunningHouse]:
-    yield from shared_house()
 
 
 def duration() -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -22,13 +22,11 @@ from mobile_api.errors import CityRefused, DoorDistrusted, NoAnswerYet, PackageL
 from mobile_api.messages import PackageReady, new_message_id
 from mobile_api.phone_correspondence import Correspondence
 from tests.support.hostile_door import Behaviour, Call, Forward, Said, is_envelope, is_inbox
-from tests.support.hostile_scene import QUICK, Replayer, Scene, watched_scene
+from tests.support.hostile_scene import QUICK, Replayer, Scene
 from tests.support.running_house import (
     Holder,
-    RunningHouse,
     certificate_of,
     is_valid,
-    shared_house,
     wait_for,
 )
 from verifier.formats.encoding import base64_encode, canonical_json
@@ -36,16 +34,6 @@ from verifier.formats.encoding import base64_encode, canonical_json
 IN_VAIN = 2.0
 REPOST_AFTER = 0.05
 DONE = canonical_json({})
-
-
-@pytest.fixture(scope="session")
-def house() -> Iterator[RunningHouse]:
-    yield from shared_house()
-
-
-@pytest.fixture(scope="module")
-def scene(house: RunningHouse) -> Iterator[Scene]:
-    yield from watched_scene(house)
 
 
 def patient(scene: Scene) -> Holder:

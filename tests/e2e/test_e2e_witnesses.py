@@ -12,18 +12,13 @@ import pytest
 from app.house.log_story import read_stage
 from app.house.witnesses import QUORUM, WITNESSES
 from mobile_api.errors import NoAnswerYet
-from tests.support.running_house import RunningHouse, is_valid, judge, shared_house
+from tests.support.running_house import RunningHouse, is_valid, judge
 from verifier.formats.bundle import parse_bundle
 from verifier.formats.checkpoint import peek_checkpoint
 from verifier.policy import WITNESSES as WITNESS_CHECK
 from verifier.report import Outcome
 
 WATCHED_SECONDS = 3.0
-
-
-@pytest.fixture(scope="session")
-def house() -> Iterator[RunningHouse]:
-    yield from shared_house()
 
 
 @pytest.fixture
