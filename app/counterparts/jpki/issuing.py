@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 
 from app.counterparts.jpki.authority import IssuedCard, MockJpki
-from app.counterparts.jpki.card import write_card
+from app.counterparts.jpki.card_file import write_card
 from app.registers.card_attributes import CardAttributes
 
 
