@@ -99,7 +99,13 @@ def run_card_issue(options: argparse.Namespace) -> int:
     if len(words) != 2:
         raise CityError("bad-passwords", "two lines: signature password, four digits")
     issue_card(
-        MockJpki(home.jpki, now=now), card_attributes(resident), options.card, words[0], words[1], now=now
+        MockJpki(home.jpki, now=now),
+        card_attributes(resident),
+        options.card,
+        words[0],
+        words[1],
+        now=now,
+        holder=resident.resident_id,
     )
     print(options.card)
     print("模擬/MOCK: カードを作りました / a mock card was made", file=sys.stderr)

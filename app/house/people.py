@@ -63,6 +63,7 @@ def make_card(authority: MockJpki, resident: Resident, path: Path, *, now: datet
         PASSWORDS.signature,
         PASSWORDS.authentication,
         now=now,
+        holder=resident.resident_id,
     )
     return CardReader(path)
 

@@ -100,6 +100,7 @@ def test_under_fifteen_there_is_no_signature_certificate(jpki: MockJpki, tmp_pat
         ("death", {"signature", "authentication"}),
         ("loss", {"signature", "authentication"}),
         ("renewal", {"signature", "authentication"}),
+        ("suspension", {"signature", "authentication"}),
     ],
 )
 def test_events_revoke_what_they_end(jpki: MockJpki, event: str, kinds: set[str]) -> None:
@@ -132,7 +133,7 @@ def test_ocsp_says_good_revoked_unknown(jpki: MockJpki, tmp_path: Path) -> None:
     card = jpki.issue(HANAKO, now=NOW)
     certificate = card.authentication.certificate
     assert ask(jpki, "authentication", certificate).certificate_status is ocsp.OCSPCertStatus.GOOD
-    jpki.revoke(card.card, "loss", now=NOW)
+    jpki.revoke(card.card, "suspension", now=NOW)
     answer = ask(jpki, "authentication", certificate)
     assert answer.certificate_status is ocsp.OCSPCertStatus.REVOKED
     assert answer.revocation_reason is x509.ReasonFlags.certificate_hold

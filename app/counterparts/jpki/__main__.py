@@ -1,9 +1,15 @@
-"""`python -m app.counterparts.jpki …`: run the mock JPKI, issue a card, revoke one (模擬/MOCK).
+"""`python -m app.counterparts.jpki …`: run the mock JPKI, issue a card, revoke or suspend one (模擬/MOCK).
 
-serve  --directory DIR [--host 127.0.0.1] [--port 8450] issue  --directory DIR --attributes FILE.json --card
-FILE --passwords FILE revoke --directory DIR --card FILE --event move|name-change|death|loss|renewal The
-passwords file has two lines: signature password, four digits. Nothing secret is taken from the command
-line.
+    serve   --directory DIR [--host 127.0.0.1] [--port 8450]
+    issue   --directory DIR --attributes FILE.json --card FILE --passwords FILE [--holder NUMBER]
+    revoke  --directory DIR --event move|name-change|death|loss|renewal (--card FILE | --holder NUMBER)
+    suspend --directory DIR (--card FILE | --holder NUMBER)    the hotline for lost cards (一時停止)
+    resume  --directory DIR (--card FILE | --holder NUMBER)    the card was found again
+    follow  --directory DIR --registers FILE                   one pass over the register's change feed
+
+A running `serve` answers accordingly from the next question on. NUMBER is the resident's number in the mock
+register: who lost the card has no card file to show. The passwords file has two lines: signature password,
+four digits. Nothing secret is taken from the command line.
 """
 
 from __future__ import annotations
@@ -16,8 +22,10 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.counterparts.jpki.authority import EVENTS, MockJpki
+from app.counterparts.jpki.authority import MockJpki
 from app.counterparts.jpki.card import SoftwareCard
+from app.counterparts.jpki.errors import JpkiError
+from app.counterparts.jpki.issued import EVENTS
 from app.counterparts.jpki.issuing import issue_card
 from app.counterparts.jpki.server import JpkiServer, refuse_production
 from app.errors import CityError
@@ -40,12 +48,21 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "issue":
             attributes = CardAttributes(**parse_json(options.attributes.read_bytes()))
             password, pin = options.passwords.read_text("ascii").split()
-            issue_card(authority, attributes, options.card, password, pin, now=datetime.now(UTC))
+            issue_card(
+                authority,
+                attributes,
+                options.card,
+                password,
+                pin,
+                now=datetime.now(UTC),
+                holder=options.holder,
+            )
             print(f"模擬/MOCK card written to {options.card}")
-            return 0
-        with SoftwareCard(options.card) as card:
-            serials = authority.revoke(card.card_id, options.event, now=datetime.now(UTC))
-        print(f"模擬/MOCK revoked {len(serials)} certificates")
+        elif options.command == "follow":
+            gone = _follow(options.directory, options.registers)
+            print(f"模擬/MOCK revoked {len(gone)} certificates after events in the register")
+        else:
+            print(_change(authority, options))
     except (CityError, FormatError, OSError, ValueError, TypeError) as error:
         print(f"mock JPKI: {error}", file=sys.stderr)
         return 2
@@ -67,22 +84,66 @@ def _serve(authority: MockJpki, host: str, port: int) -> int:
     return 0
 
 
+def _change(authority: MockJpki, options: argparse.Namespace) -> str:
+    """Revoke, suspend or resume; the sentence about it. Raises: JpkiError."""
+    if options.card is not None:
+        with SoftwareCard(options.card) as card:
+            cards = [card.card_id]
+    elif not (cards := authority.issued.cards_of(options.holder)):
+        raise JpkiError("unknown-holder", "no card was issued to this resident")
+    serials: list[str] = []
+    for identifier in cards:
+        if options.command == "resume":
+            serials += authority.issued.resume(identifier)
+        else:
+            event = "suspension" if options.command == "suspend" else options.event
+            serials += authority.revoke(identifier, event, now=datetime.now(UTC))
+    done = {"revoke": "revoked", "suspend": "suspended", "resume": "resumed"}[options.command]
+    return f"模擬/MOCK {done} {len(serials)} certificates"
+
+
+def _follow(directory: Path, registers: Path) -> list[str]:
+    # Only this command needs the register's store and what opens it.
+    from sqlalchemy.exc import DatabaseError
+
+    from app.counterparts.jpki.register_feed import follow_register
+    from app.registers.store import RegisterStore
+    from app.storage.engine import open_store
+
+    if not registers.is_file():
+        raise JpkiError("no-registers", "there is no such register file")
+    engine = open_store(f"sqlite:///{registers}")
+    try:
+        return follow_register(directory, RegisterStore(engine), now=datetime.now(UTC))
+    except DatabaseError:
+        # Its text may quote a row.
+        raise JpkiError("no-registers", "not a register store that can be read") from None
+    finally:
+        engine.dispose()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app.counterparts.jpki", description="模擬/MOCK JPKI")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("serve", "issue", "revoke"):
+    for name in ("serve", "issue", "revoke", "suspend", "resume", "follow"):
         command = commands.add_parser(name)
         command.add_argument("--directory", type=Path, required=True)
         if name == "serve":
             command.add_argument("--host", default="127.0.0.1")
             command.add_argument("--port", type=int, default=DEFAULT_PORT)
-        else:
-            command.add_argument("--card", type=Path, required=True)
         if name == "issue":
+            command.add_argument("--card", type=Path, required=True)
             command.add_argument("--attributes", type=Path, required=True)
             command.add_argument("--passwords", type=Path, required=True)
+            command.add_argument("--holder", default="")
+        if name in ("revoke", "suspend", "resume"):
+            whose = command.add_mutually_exclusive_group(required=True)
+            whose.add_argument("--card", type=Path)
+            whose.add_argument("--holder")
         if name == "revoke":
-            command.add_argument("--event", choices=sorted(EVENTS), required=True)
+            command.add_argument("--event", choices=sorted(set(EVENTS) - {"suspension"}), required=True)
+        if name == "follow":
+            command.add_argument("--registers", type=Path, required=True)
     return parser
 
 

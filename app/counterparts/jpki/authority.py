@@ -1,16 +1,15 @@
 """The mock authorities with their keys and their list of issued certificates, in one directory.
 
 Files (0600): anchors/<kind>-ca.der, <kind>-ca.pem, <kind>-ca-key.pem, <kind>-ocsp.pem, <kind>-ocsp-key.pem,
-issued.json. Several processes may work on it: the list is changed under a file lock and replaced whole.
+issued.json (`issued`). Several processes may work on it. What is written here is answered at once: every OCSP
+answer and every list is made when it is asked for.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509 import ocsp
 
 from app.counterparts.jpki.errors import JpkiError, NotIssued
+from app.counterparts.jpki.issued import REASONS, IssuedList, write_file
 from app.counterparts.jpki.profiles import (
     KINDS,
     build_authority,
@@ -30,24 +30,9 @@ from app.counterparts.jpki.profiles import (
     new_key,
 )
 from app.registers.card_attributes import CardAttributes
-from verifier.formats.encoding import canonical_json, parse_json
 
 CRL_LIFE: Final = timedelta(hours=24)
 OCSP_LIFE: Final = timedelta(minutes=15)
-REASONS: Final = {
-    "affiliationChanged": x509.ReasonFlags.affiliation_changed,
-    "cessationOfOperation": x509.ReasonFlags.cessation_of_operation,
-    "superseded": x509.ReasonFlags.superseded,
-    "certificateHold": x509.ReasonFlags.certificate_hold,
-}
-EVENTS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
-    # what happened → which certificates, reason code. A move ends the signature certificate only.
-    "move": (("signature",), "affiliationChanged"),
-    "name-change": (("signature",), "affiliationChanged"),
-    "death": (KINDS, "cessationOfOperation"),
-    "loss": (KINDS, "certificateHold"),
-    "renewal": (KINDS, "superseded"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +61,8 @@ class MockJpki:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directory = directory
         self._keys = keys
-        with self._locked():
+        self.issued = IssuedList(directory)
+        with self.issued.locked():
             for kind in KINDS:
                 if not (directory / f"{kind}-ca.pem").exists():
                     self._make(kind, now)
@@ -92,9 +78,17 @@ class MockJpki:
         return self._directory / "anchors"
 
     def issue(
-        self, attributes: CardAttributes, *, now: datetime, not_after: datetime | None = None
+        self,
+        attributes: CardAttributes,
+        *,
+        now: datetime,
+        not_after: datetime | None = None,
+        holder: str = "",
     ) -> IssuedCard:
-        """Issue both certificates (under 15: authentication only) and remember their serials."""
+        """Issue both certificates (under 15: authentication only) and remember their serials.
+
+        `holder`: the resident's number in the register, whose events then reach this card.
+        """
         card = secrets.token_hex(8)
         made: dict[str, IssuedCertificate] = {}
         for kind in KINDS:
@@ -110,38 +104,17 @@ class MockJpki:
                     not_after=not_after,
                 )
                 made[kind] = IssuedCertificate(certificate, key)
-        with self._changed() as issued:
-            for kind, entry in made.items():
-                issued[f"{kind}:{entry.certificate.serial_number:x}"] = {
-                    "card": card,
-                    "reason": "",
-                    "revoked": 0,
-                }
+        certificates = {kind: entry.certificate for kind, entry in made.items()}
+        self.issued.add(certificates, card, holder, now=now)
         return IssuedCard(card, made.get("signature"), made["authentication"])
 
     def revoke(self, card: str, event: str, *, now: datetime) -> list[str]:
-        """Revoke what `event` (EVENTS) ends on this card; the serials (hex) that were revoked now.
-        Idempotent.
-        """
-        kinds, reason = EVENTS[event]
-        gone: list[str] = []
-        with self._changed() as issued:
-            found = {name: entry for name, entry in issued.items() if entry["card"] == card}
-            if not found:
-                raise JpkiError("unknown-card", "no certificate was issued to this card")
-            for name, entry in found.items():
-                kind, _, serial = name.partition(":")
-                if kind in kinds and not entry["revoked"]:
-                    entry.update(reason=reason, revoked=int(now.timestamp()))
-                    gone.append(serial)
-        return gone
+        """As `IssuedList.revoke`."""
+        return self.issued.revoke(card, event, now=now)
 
     def find_card(self, serial: str) -> str | None:
         """The card a serial (hex) was issued to."""
-        for name, entry in self._read().items():
-            if name.endswith(f":{serial}"):
-                return entry["card"]
-        return None
+        return self.issued.find_card(serial)
 
     def build_crl(self, kind: str, *, now: datetime) -> bytes:
         """The authority's list, DER, next update after 24 hours."""
@@ -224,21 +197,21 @@ class MockJpki:
                 self._authority_keys[kind],
                 now,
             )
-            _write(self._directory / f"{kind}-ocsp.pem", _pem(certificate))
+            write_file(self._directory / f"{kind}-ocsp.pem", _pem(certificate))
         return certificate
 
     def _make(self, kind: str, now: datetime) -> None:
         key, responder_key = self._keys(), self._keys()
         authority = build_authority(kind, key, now)
         responder = build_responder(kind, responder_key.public_key(), authority, key, now)
-        _write(self._directory / f"{kind}-ca-key.pem", _pem_key(key))
-        _write(self._directory / f"{kind}-ocsp-key.pem", _pem_key(responder_key))
-        _write(self._directory / f"{kind}-ocsp.pem", _pem(responder))
+        write_file(self._directory / f"{kind}-ca-key.pem", _pem_key(key))
+        write_file(self._directory / f"{kind}-ocsp-key.pem", _pem_key(responder_key))
+        write_file(self._directory / f"{kind}-ocsp.pem", _pem(responder))
         (self._directory / "anchors").mkdir(exist_ok=True)
         der = authority.public_bytes(serialization.Encoding.DER)
-        _write(self._directory / "anchors" / f"{kind}-ca.der", der)
+        write_file(self._directory / "anchors" / f"{kind}-ca.der", der)
         # Last: its presence says that everything else of this kind is there.
-        _write(self._directory / f"{kind}-ca.pem", _pem(authority))
+        write_file(self._directory / f"{kind}-ca.pem", _pem(authority))
 
     def _certificate(self, name: str) -> x509.Certificate:
         return x509.load_pem_x509_certificate((self._directory / name).read_bytes())
@@ -250,24 +223,7 @@ class MockJpki:
         return key
 
     def _read(self) -> dict[str, Any]:
-        path = self._directory / "issued.json"
-        return parse_json(path.read_bytes(), max_bytes=64 << 20) if path.exists() else {}
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        descriptor = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
-
-    @contextlib.contextmanager
-    def _changed(self) -> Iterator[dict[str, Any]]:
-        with self._locked():
-            issued = self._read()
-            yield issued
-            _write(self._directory / "issued.json", canonical_json(issued))
+        return self.issued.read()
 
 
 def _failure(status: ocsp.OCSPResponseStatus) -> bytes:
@@ -288,13 +244,3 @@ def _pem_key(key: rsa.RSAPrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

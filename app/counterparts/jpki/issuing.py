@@ -21,9 +21,10 @@ def issue_card(
     *,
     now: datetime,
     not_after: datetime | None = None,
+    holder: str = "",
 ) -> IssuedCard:
-    """Issue both certificates and write the card file (0600). Raises: JpkiError."""
-    issued = authority.issue(attributes, now=now, not_after=not_after)
+    """Issue both certificates and write the card file (0600). `holder` as in `MockJpki.issue`. Raises: JpkiError."""
+    issued = authority.issue(attributes, now=now, not_after=not_after, holder=holder)
     authorities = {
         kind: certificate.public_bytes(serialization.Encoding.DER)
         for kind, certificate in authority.certificates.items()
