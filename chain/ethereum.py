@@ -41,6 +41,7 @@ MAX_RPC_ANSWER: Final = 8 << 20
 GAS_MARGIN_PERCENT: Final = 20
 DEMO_CHAIN_ID: Final = 992011
 CHANGE_DELAY_SECONDS: Final = 7 * 86_400
+MAX_WITNESSES: Final = 16  # the contract has room for no more
 
 
 class _Provider(HTTPProvider):  # type: ignore[misc]  # web3 is untyped here
@@ -109,7 +110,7 @@ class EthereumClient:
     def witnesses(self) -> WitnessSet:
         """The active BLS witnesses of the contract, by compressed key, and how many of them must sign.
 
-        Raises: EthereumError("other-mode") where the contract asks for ECDSA signatures.
+        Raises: EthereumError("other-mode") where the contract asks for ECDSA signatures, EthereumError("bad-answer").
         """
         with _translated():
             functions = self._registry.functions
@@ -118,9 +119,13 @@ class EthereumClient:
                 if threshold:
                     raise EthereumError("other-mode", "this contract takes ECDSA signatures of witnesses")
                 return WitnessSet(0, {})
+            count = int(functions.witness_count().call())
+            if count > MAX_WITNESSES:
+                # a node that lies could have us ask for ever
+                raise EthereumError("bad-answer", "more witnesses than the contract has room for")
             keys = {
                 number: bytes(functions.witness_key(number).call())
-                for number in range(int(functions.witness_count().call()))
+                for number in range(count)
                 if active >> number & 1
             }
         try:

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from eth_account import Account
+from web3 import Web3
 
 from chain import ethereum
 from chain.anchorer import Anchorer
@@ -283,3 +284,32 @@ def test_an_event_that_is_not_ours_is_no_anchor(world: World, change: str) -> No
     world.lair.be_honest()
     world.append(1)
     world.settle()
+
+
+@pytest.mark.parametrize(
+    ("count", "limit", "asked"),
+    [(3, 16, 3), (16, 16, 16), (17, 16, 0), (2**255, 16, 0), (250, 250, 250)],
+    ids=["few", "all", "one more", "without end", "control: another limit"],
+)
+def test_a_node_cannot_have_us_ask_for_witnesses_without_end(
+    world: World, monkeypatch: pytest.MonkeyPatch, count: int, limit: int, asked: int
+) -> None:
+    """The node says that so many are registered and active, and has no key of any."""
+    call, keys_asked = world.lair.methods.call, []
+    words = {_selector("witness_count()"): count, _selector("active_witnesses()"): 2**256 - 1}
+
+    def lie(method: str, params: list[Any]) -> Any:
+        data = (params[0].get("data") or params[0]["input"])[:10] if method == "eth_call" else ""
+        if data == _selector("witness_key(uint256)"):
+            keys_asked.append(data)
+        return f"0x{words[data]:064x}" if data in words else call(method, params)
+
+    monkeypatch.setattr(world.lair.methods, "call", lie)
+    monkeypatch.setattr(ethereum, "MAX_WITNESSES", limit)
+    with pytest.raises(EthereumError, match="bad-answer: " + ("a registered" if asked else "more witnesses")):
+        world.client.witnesses()
+    assert len(keys_asked) == asked
+
+
+def _selector(signature: str) -> str:
+    return "0x" + bytes(Web3.keccak(text=signature)[:4]).hex()
