@@ -87,13 +87,14 @@ def answer_again(
     stands = where_it_stands(connection, known)
     if not isinstance(stands, PackageReady):
         return stands
-    # A hand-over like the first: protection and death are asked again inside the transaction that hands over.
-    if account.state != ACTIVE:
-        return _refused(refusal("counter"))
+    # A hand-over like the first: protection and death are asked again inside the transaction that hands over. The gate
+    # first, for a frozen account too: when it is away, an answer at once would tell protection from a harmless cause.
     try:
         gate.recheck(request_id=known.request_id)
     except Refusal as no:
         return _refused(no)
+    if account.state != ACTIVE:
+        return _refused(refusal("counter"))
     if certificate_store.is_revoked(connection, known.request_id) or not queue_again(
         connection, account=request.account, package_id=stands.package_id, at=at, pause=pause
     ):

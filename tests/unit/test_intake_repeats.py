@@ -547,6 +547,31 @@ def test_the_gate_away_keeps_the_envelope_and_counts_nothing(
     assert [body for _, body in post.door.packages] == [package, package]
 
 
+def test_the_gate_away_keeps_a_frozen_accounts_envelope_like_everybodys(
+    rooms: CityRooms, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer while the others wait would say that this account is protected."""
+    device, envelope, _ = released(rooms, post)
+    with rooms.store.begin() as connection:
+        account_store.change_state(
+            connection, device.account, before=account_store.ACTIVE, after=account_store.FROZEN
+        )
+
+    def away(**_options: object) -> bytes:
+        raise UnavailableError("door-unreachable")
+
+    rooms.clock.forward(seconds=REPEAT_PAUSE)
+    again = posted_again(envelope)
+    with monkeypatch.context() as patch:
+        patch.setattr(rooms.direct, "recheck", away)
+        with pytest.raises(UnavailableError):
+            rooms.deliver(again)
+    assert post.hear(device) == []
+    rooms.intake.handle(again)
+    assert refused_codes(post.hear(device)) == ["counter"]
+    assert len(post.door.packages) == 1
+
+
 @pytest.mark.parametrize("where", ["queue_answer", "answer_again"])
 def test_killed_anywhere_the_same_envelope_is_answered_once(
     rooms: CityRooms, post: Post, monkeypatch: pytest.MonkeyPatch, where: str
