@@ -103,7 +103,15 @@ def _stolen(old: TrustContent, new: TrustContent) -> list[Line]:
     for key in after:
         if before.get(key) != after[key]:
             lines.append(_stolen_line(after[key]))
-            if key in before and before[key].from_index < after[key].from_index:
+            if key in before and before[key].log != after[key].log:
+                one, two = before[key].log, after[key].log
+                lines.append(
+                    (
+                        f"注意: 盗まれた鍵を数える台帳が {one} から {two} に変わり、無効のものが再び有効になりえます",
+                        f"CAUTION: counted in {two} and no more in {one}: what was not valid may become valid again",
+                    )
+                )
+            elif key in before and before[key].from_index < after[key].from_index:
                 first, later = before[key].from_index, after[key].from_index
                 lines.append(
                     (
@@ -135,6 +143,15 @@ def _logs(old: TrustContent, new: TrustContent) -> list[Line]:
         names = f"{old.log.name} → {new.log.name}"
         lines.append((f"台帳の鍵が変わります: {names}", f"the log's key changes: {names}"))
     lines += [_former_line(entry) for entry in new.former_logs if entry not in old.former_logs]
+    known = {entry.log: entry for entry in old.former_logs}
+    for entry in new.former_logs:
+        before = known.get(entry.log, entry)
+        if before.compromised and not entry.compromised:
+            ja, en = "の盗まれた鍵が再び信じられます", "is believed again, although its key was stolen"
+            lines.append((f"注意: 前の台帳 {entry.log.name} {ja}", f"CAUTION: {entry.log.name} {en}"))
+        if (before.size, before.root) != (entry.size, entry.root):
+            ja, en = "の最後の状態が変わります", "ends in another state than before"
+            lines.append((f"注意: 前の台帳 {entry.log.name} {ja}", f"CAUTION: {entry.log.name} {en}"))
     kept = {entry.log for entry in new.former_logs} | {new.log}
     for name in [entry.log.name for entry in old.former_logs if entry.log not in kept]:
         lines.append(

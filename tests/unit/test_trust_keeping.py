@@ -14,7 +14,7 @@ from app.trust_list.changes import describe_changes
 from app.trust_list.draft import DraftError, name_stolen_keys, read_key_digest, replace_members
 from tests.support.verifier_bundles import DAY, NOW, ORIGIN, head_of, mini_city, raw_public
 from verifier.errors import FormatError, TrustError
-from verifier.formats.compromise import key_digest
+from verifier.formats.compromise import CompromisedKey, FormerLog, key_digest
 from verifier.formats.signed_note import build_vkey, format_vkey
 from verifier.formats.trust_list import parse_trust_list
 from verifier.trust import load_trust_list, verify_trust_list
@@ -168,6 +168,41 @@ def test_what_makes_a_stolen_key_good_again_is_told_as_such(desk):
     assert sum("CAUTION" in line for line in told) == 2
     assert any("becomes good again" in line for line in told)
     assert any("entries 40 to before 50" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("change", "caution"),
+    [
+        ({"compromised": False}, "believed again"),
+        ({"size": 99}, "another state"),
+        ({"root": bytes(32)}, "another state"),
+        ({"reason": "理由の訂正"}, None),
+    ],
+)
+def test_a_former_log_that_counts_for_more_is_a_caution(change, caution):
+    former = FormerLog(CITY.log_vkey, 40, bytes(31) + b"\x01", True, NOW, "台帳の鍵の盗難")
+    log = build_vkey(ORIGIN.replace("log/1", "log/2"), raw_public(Ed25519PrivateKey.generate()))
+    known = load_trust_list(CITY.trust_data(log=log, former_logs=(former,)))
+    later = dataclasses.replace(former, **change)
+    draft = parse_trust_list(CITY.trust_data(version=2, log=log, former_logs=(later,)))
+    cautions = [en for _ja, en in describe_changes(known, draft) if "CAUTION" in en]
+    assert len(cautions) == (caution is not None)
+    assert all(caution in line for line in cautions)
+
+
+@pytest.mark.parametrize("from_index", [10, 40])
+def test_a_theft_that_is_counted_in_another_log_is_a_caution(from_index):
+    """A lower number is not earlier where the log is a later one."""
+    log = build_vkey(ORIGIN.replace("log/1", "log/2"), raw_public(Ed25519PrivateKey.generate()))
+    former = FormerLog(CITY.log_vkey, 90, bytes(32), False, NOW, "終了")
+    theft = CompromisedKey(bytes(32), ORIGIN, 40, NOW, "盗難")
+    moved = dataclasses.replace(theft, log=log.name, from_index=from_index)
+    logs = {"log": log, "former_logs": (former,)}
+    known = load_trust_list(CITY.trust_data(compromised=(theft,), **logs))
+    for entry, cautions in ((moved, 1), (dataclasses.replace(theft, from_index=10), 0)):
+        draft = parse_trust_list(CITY.trust_data(version=2, compromised=(entry,), **logs))
+        told = [en for _ja, en in describe_changes(known, draft)]
+        assert sum("CAUTION" in line and log.name in line for line in told) == cautions
 
 
 def test_the_log_changes(desk, capsys):
