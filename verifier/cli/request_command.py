@@ -21,6 +21,7 @@ from verifier.formats.submission_request import (
     build_submission_request,
     encrypt_descriptor,
 )
+from verifier.presets import PRESETS, Preset, load_preset
 from verifier.qr_image import format_png, format_svg, format_terminal, qr_matrix
 from verifier.request_file import RequestFile, format_request_file
 
@@ -31,8 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `request`."""
     add_key_options(parser, required=True)
     parser.add_argument("--name", required=True, help="who asks, as the resident will read it")
-    parser.add_argument("--purpose", required=True, help="what for, in one sentence")
-    parser.add_argument(
+    parser.add_argument("--purpose", help="what for, in one sentence; default: the preset's reason")
+    asked = parser.add_mutually_exclusive_group()
+    asked.add_argument("--preset", choices=PRESETS, help="ask for what this purpose needs and nothing else")
+    asked.add_argument(
         "--item",
         action="append",
         dest="items",
@@ -59,13 +62,15 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("file-exists", f"{options.out.name} exists and is not overwritten")
     if not 1 <= options.days <= 90:
         raise UsageError("bad-days", "a request is open for 1 to 90 days")
+    preset = None if options.preset is None else load_preset(options.preset)
+    purpose = _purpose(options.purpose, preset)
     keys = read_keys(options.key, options.passphrase_file)
     signing = keys.for_signing()
     try:
         request = SubmissionRequest(
             name=options.name,
-            purpose=options.purpose,
-            items=tuple(options.items or (ALL_ITEMS,)),
+            purpose=purpose,
+            items=tuple(options.items or (ALL_ITEMS,)) if preset is None else preset.items(),
             keep_until=parse_date(options.keep_until),
             keys=(keys.encryption.public_key(),),
             signing_key=signing.public_key(),
@@ -94,6 +99,14 @@ def run(options: argparse.Namespace) -> int:
     tell(format_terminal(matrix, getattr(sys.stderr, "encoding", None)))
     answer(stored.qr_text)
     return VALID
+
+
+def _purpose(given: str | None, preset: Preset | None) -> str:
+    if given is not None:
+        return given
+    if preset is None:
+        raise UsageError("purpose-needed", "say what for: --purpose, or --preset with its own reason")
+    return preset.reason.ja
 
 
 def _text(path: Path) -> str:
