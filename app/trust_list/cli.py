@@ -140,10 +140,14 @@ def run_draft(options: argparse.Namespace) -> int:
             since=parse_instant(options.since),
             reason=options.reason,
         )
+    try:
+        expires = datetime.now(UTC).replace(microsecond=0) + timedelta(days=options.days)
+    except OverflowError as error:
+        raise drafting.DraftError("bad-days", "no calendar goes so far") from error
     data = drafting.draft_next(
         current,
         content,
-        expires=datetime.now(UTC).replace(microsecond=0) + timedelta(days=options.days),
+        expires=expires,
         signers=None if options.signer is None else [drafting.read_signer(path) for path in options.signer],
         threshold=options.threshold,
     )

@@ -298,6 +298,13 @@ def test_new_authorities_and_keys_are_named(desk):
     assert "key of printed codes added" in told
 
 
+@pytest.mark.parametrize(("days", "code"), [("3650", 0), ("9999999", 2), ("-9999999", 2), ("9" * 30, 2)])
+def test_a_list_ends_within_the_calendar(desk, capsys, days, code):
+    assert desk.make(f"--days={days}") == code
+    assert desk.draft.exists() == (code == 0)
+    assert ("bad-days" in capsys.readouterr().err) == (code != 0)
+
+
 def test_nothing_to_change_is_no_version(desk):
     desk.current.write_bytes(CITY.trust_data(expires=dt.datetime(2099, 1, 1, tzinfo=dt.UTC)))
     assert desk.make() == 2
