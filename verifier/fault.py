@@ -75,11 +75,17 @@ class FaultFormatter(logging.Formatter):
         told = logging.makeLogRecord(record.__dict__)
         # Another handler may have kept its own rendering of the traceback in the record.
         told.exc_text = None
+        told.stack_info = None
         if record.exc_info:
             told.msg, told.args = "fault in a library", ()
         elif str(record.msg).startswith(INVALID_REQUEST):
             told.msg, told.args = "an invalid request", ()
-        return super().format(told)
+        try:
+            return super().format(told)
+        except Exception as error:
+            # logging itself would print the words, the arguments and a traceback
+            told.msg, told.args = f"a line that cannot be written: {describe_fault(error)}", ()
+            return super().format(told)
 
     def formatException(self, ei: object) -> str:  # noqa: N802  (the parent's name)
         """Type and place of `ei`, the triple of `sys.exc_info()`."""
@@ -88,7 +94,9 @@ class FaultFormatter(logging.Formatter):
 
 
 def quiet_uncaught(process: str) -> None:
-    """What nothing catches in this process, in any of its threads, is told on stderr by type and place only."""
+    """What nothing catches in this process, in its threads or when an object is cleaned away, is told on stderr by type
+    and place only.
+    """
 
     def tell(error: BaseException | None) -> None:
         fault = "unknown fault" if error is None else describe_fault(error)
@@ -101,8 +109,12 @@ def quiet_uncaught(process: str) -> None:
         if what.exc_type is not SystemExit:
             tell(what.exc_value)
 
+    def in_cleaning(what: sys.UnraisableHookArgs) -> None:
+        tell(what.exc_value)
+
     sys.excepthook = in_main
     threading.excepthook = in_thread
+    sys.unraisablehook = in_cleaning
 
 
 def log_to_stderr(

@@ -106,6 +106,20 @@ def test_a_librarys_own_words_about_a_request_are_not_kept(is_fault: bool, is_pl
     )
 
 
+@pytest.mark.parametrize("is_plain", [False, True])
+def test_a_line_that_cannot_be_written_keeps_neither_words_nor_arguments(is_plain: bool, capsys) -> None:
+    """Arguments that do not fit: logging prints them and a traceback, which is the positive control."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter() if is_plain else FaultFormatter("%(name)s %(message)s"))
+    record = logging.LogRecord("x", logging.ERROR, __file__, 1, "asked %d", (CANARY,), None)
+    record.stack_info = f"Stack: {CANARY}"
+    handler.handle(record)
+    told = stream.getvalue() + capsys.readouterr().err
+    assert (CANARY in told) is is_plain
+    assert is_plain or told.startswith("x a line that cannot be written: TypeError at ")
+
+
 PROGRAM = """
 import socket, socketserver, sys, threading
 from verifier.fault import ToldByPlace, log_to_stderr
@@ -118,7 +132,12 @@ def fail(*_):
 class Told(ToldByPlace, socketserver.TCPServer): pass
 class Handler(socketserver.BaseRequestHandler):
     def handle(self): fail()
+class Cleaned:
+    def __del__(self):
+        try: fail()
+        except Exception as error: raise ValueError(canary) from error
 thread = threading.Thread(target=fail); thread.start(); thread.join()
+Cleaned()
 with (socketserver.TCPServer if how == "plain" else Told)(("127.0.0.1", 0), Handler) as server:
     with socket.create_connection(server.server_address):
         server.handle_request()
@@ -127,7 +146,7 @@ fail()
 
 
 @pytest.mark.parametrize("how", ["quiet", "plain"])
-def test_what_nothing_catches_is_told_by_place_in_main_threads_and_connections(how: str) -> None:
+def test_what_nothing_catches_is_told_by_place_wherever_it_happens(how: str) -> None:
     """Python's own hooks are the positive control."""
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM, CANARY, how],
@@ -136,9 +155,9 @@ def test_what_nothing_catches_is_told_by_place_in_main_threads_and_connections(h
     )  # fmt: skip
     assert ended.returncode == 1
     if how == "plain":
-        assert ended.stderr.count(f"ValueError: {CANARY}") == 3
+        assert ended.stderr.count(f"ValueError: {CANARY}") == 4
     else:
         assert CANARY not in ended.stderr
         lines = ended.stderr.splitlines()
-        assert [line.split(":")[0] for line in lines] == ["test", "door", "test"]
+        assert [line.split(":")[0] for line in lines] == ["test", "test", "door", "test"]
         assert all(PLACE.search(line) for line in lines), ended.stderr
