@@ -78,15 +78,28 @@ PROCESSES: tuple[Process, ...] = (
         Process(
             "counterparts",
             f"app.counterparts.{server}.__main__",
-            ("verifier", *_app("errors.py", "frames.py", "counterparts", "registers", "sealing")),
+            # A mock card's reader answers in the phone client's form; the login provider checks cards as the
+            # city does.
+            (
+                "verifier",
+                "mobile_api",
+                *_app("errors.py", "frames.py", "counterparts", "identity", "registers", "sealing"),
+            ),
             arguments,
             is_demo_only=True,
         )
-        # One image, three servers.
+        # One image, four servers.
         for server, arguments in (
             ("trust_services", ("serve", "--directory", "none")),
             ("jpki", ("serve", "--directory", "none")),
             ("mail", ("--directory", "none")),
+            (
+                "digital_auth",
+                (
+                    *("serve", "--directory", "none", "--cards", "none"),
+                    *("--jpki-anchors", "none", "--jpki-address", "none"),
+                ),
+            ),
         )
     ),
     Process("verifier", "verifier.__main__", ("verifier",), needs_profile=False),
