@@ -126,9 +126,11 @@ def test_a_preset_hands_over_what_it_names_and_nothing_else(name, who):
     check_presented(chosen, query_of(name))
     assert told(chosen) == expected(name, data)
     assert sorted(map(repr, raw(chosen))) == sorted(map(repr, expected(name, data).values()))
+    items = [tuple(item.split(".")) for item in load_preset(name).items()]
+    # The phone, which answers items and not DCQL, opens the same.
+    assert select_disclosures(credential, items).disclosures == chosen.disclosures
     # Positive control: one disclosure more is seen by the same look.
     extra = "page_digest" if name == "all" else "address_jan1"
-    items = [tuple(item.split(".")) for item in load_preset(name).items()]
     more = select_disclosures(credential, [*items, ("page_digest",) if name == "all" else ("subject", extra)])
     assert len(raw(more)) == len(raw(chosen)) + 1
 
