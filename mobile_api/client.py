@@ -295,7 +295,7 @@ class Phone:
         entry = self._request(request_id)
         if entry["message"] is None:
             raise StateError("not-sent", "the request was not sent yet; ask for it again")
-        end = time.monotonic() + timeout
+        end: float | None = None
         told: set[str] = set()
         while True:
             for stage in STAGES:
@@ -309,7 +309,11 @@ class Phone:
             self._letters.raise_refusal(entry["message"])
             if entry["state"] == "gone":
                 raise PackageLost("package-lost", "the street door has lost this request's package")
-            self._letters.poll(end, longest=self._letters.repost(entry["message"]))
+            longest = self._letters.repost(entry["message"])
+            if end is None:
+                # From here on, so that what was posted is asked for at least once, however long posting took.
+                end = time.monotonic() + timeout
+            self._letters.poll(end, longest=longest)
 
     def fetch_package(self, request_id: str) -> Path:
         """Fetch the package, check it against the city's word, store it, let the door delete it.

@@ -157,9 +157,12 @@ class Correspondence:
 
     def await_outcome(self, message: str, timeout: float) -> None:
         """Wait for the final answer. Raises: CityRefused, NoAnswerYet."""
-        end = time.monotonic() + timeout
+        end: float | None = None
         while self._entry(message)["outcome"] is None:
-            self.poll(end, longest=self.repost(message))
+            longest = self.repost(message)
+            if end is None:
+                end = time.monotonic() + timeout
+            self.poll(end, longest=longest)
         self.raise_refusal(message)
 
     def raise_refusal(self, message: str) -> None:

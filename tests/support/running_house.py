@@ -67,7 +67,7 @@ from verifier.sources import OfflineSources
 from verifier.trust import TrustList
 from verifier.verify import examine
 
-RESIDENTS = 300
+RESIDENTS = 600  # a third of them find a certificate; the end-to-end files together take some hundred
 CARD_KEYS = 6
 
 
@@ -272,6 +272,8 @@ class RunningHouse:
         """A resident nobody else was given: adult, gets a certificate, found by their own card."""
         if not self._people:
             self._people = find_issuable(self.registers(), now())
+        if self._taken == len(self._people):
+            raise AssertionError(f"all {self._taken} residents are taken: RESIDENTS is too small")
         resident = self._people[self._taken]
         self._taken += 1
         return resident
