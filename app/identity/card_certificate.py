@@ -1,7 +1,8 @@
 """A card's certificate: from which authority, of which kind, in its dates, and the attributes in it.
 
-Two kinds with their own authorities (facts: JPKI profiles): 署名用 (name, sex, birth date, address in the
-SAN; key usage digitalSignature + nonRepudiation) and 利用者証明用 (no attributes; digitalSignature).
+Two kinds, on a card or a phone, with their own authorities (facts: JPKI profiles): 署名用 (name, sex, birth
+date, address in the SAN; key usage digitalSignature + nonRepudiation) and 利用者証明用 (no attributes;
+digitalSignature).
 RSA-2048, SHA-256, one tier. Whether it was revoked is another question (`status`).
 """
 
@@ -31,13 +32,15 @@ from app.registers.card_attributes import CardAttributes
 MAX_CERTIFICATE_BYTES: Final = 8192
 MAX_ATTRIBUTE: Final = 400
 ATTRIBUTE_ARC: Final = "1.2.392.200149.8.5.5."
+# Cards only: the policies of real phone-borne certificates are unconfirmed, and what is unconfirmed is refused.
 REAL_POLICIES: Final = {
-    "signature": "1.2.392.200149.8.5.1.1.20",
-    "authentication": "1.2.392.200149.8.5.1.3.30",
+    "signature": ("1.2.392.200149.8.5.1.1.20",),
+    "authentication": ("1.2.392.200149.8.5.1.3.30",),
 }
+# Test cards, then the mock's phones.
 TEST_POLICIES: Final = {
-    "signature": "1.2.392.200149.8.5.1.0.20",
-    "authentication": "1.2.392.200149.8.5.1.0.30",
+    "signature": ("1.2.392.200149.8.5.1.0.20", "1.2.392.200149.8.5.1.0.40"),
+    "authentication": ("1.2.392.200149.8.5.1.0.30", "1.2.392.200149.8.5.1.0.50"),
 }
 _KNOWN_CRITICAL: Final = {
     ExtensionOID.KEY_USAGE,
@@ -55,10 +58,10 @@ class CardKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CardTrust:
-    """The pinned authorities by kind, and the certificate policy each kind must carry."""
+    """The pinned authorities by kind, and the policies of which a certificate of each kind carries exactly one."""
 
     authorities: dict[CardKind, tuple[x509.Certificate, ...]]
-    policies: dict[CardKind, ObjectIdentifier]
+    policies: dict[CardKind, tuple[ObjectIdentifier, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,8 @@ def load_card_trust(directory: Path, *, profile: str = "production") -> CardTrus
                 )
         authorities[kind] = found
     arcs = REAL_POLICIES if profile == "production" else TEST_POLICIES
-    return CardTrust(authorities, {kind: ObjectIdentifier(arcs[kind]) for kind in CardKind})
+    policies = {kind: tuple(ObjectIdentifier(arc) for arc in arcs[kind]) for kind in CardKind}
+    return CardTrust(authorities, policies)
 
 
 def check_certificate(der: bytes, kind: CardKind, trust: CardTrust, *, now: datetime) -> CardCertificate:
@@ -157,7 +161,7 @@ def _same_key_identifier(found: x509.Certificate, authority: x509.Certificate) -
     return said == own
 
 
-def _fits_profile(found: x509.Certificate, kind: CardKind, policy: ObjectIdentifier) -> bool:
+def _fits_profile(found: x509.Certificate, kind: CardKind, allowed: tuple[ObjectIdentifier, ...]) -> bool:
     key = found.public_key()
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size != 2048 or found.version is not x509.Version.v3:
         return False
@@ -186,7 +190,8 @@ def _fits_profile(found: x509.Certificate, kind: CardKind, policy: ObjectIdentif
             return False
     except x509.ExtensionNotFound:
         pass
-    return [p.policy_identifier for p in policies.value] == [policy]
+    said = [policy.policy_identifier for policy in policies.value]
+    return len(said) == 1 and said[0] in allowed
 
 
 def _attributes(found: x509.Certificate, kind: CardKind) -> CardAttributes | None:

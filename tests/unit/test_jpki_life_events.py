@@ -140,6 +140,8 @@ EXPECTED = {
     "loss": (BOTH, ReasonFlags.cessation_of_operation),
     "renewal": (BOTH, ReasonFlags.superseded),
     "suspension": (BOTH, ReasonFlags.certificate_hold),
+    # Of the phone only; the card stays as it is (test_jpki_phone_carrier).
+    "phone-loss": (NOTHING, ReasonFlags.unspecified),
 }
 
 

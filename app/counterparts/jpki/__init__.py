@@ -1,6 +1,6 @@
-"""模擬/MOCK JPKI: two certification authorities, OCSP and CRL over HTTP, and software cards with counted
-passwords.
+"""模擬/MOCK JPKI: two certification authorities, OCSP and CRL over HTTP, software cards with counted passwords,
+the phone-borne certificates, a hotline, and the register's life events.
 
 Stands in for J-LIS and a My Number Card on a developer's machine. Names, policies and addresses are clearly
-not the real ones; the production profile refuses to start it.
+not the real ones; the production profile refuses to start it. PIN reset at a kiosk is not here.
 """

@@ -2,14 +2,18 @@
 
     serve   --directory DIR [--host 127.0.0.1] [--port 8450]
     issue   --directory DIR --attributes FILE.json --card FILE --passwords FILE [--holder NUMBER]
-    revoke  --directory DIR --event move|name-change|death|loss|renewal (--card FILE | --holder NUMBER)
+    revoke  --directory DIR --event EVENT (--card FILE | --holder NUMBER)
+            move, name-change, death, loss, renewal, phone-loss
     suspend --directory DIR (--card FILE | --holder NUMBER)    the hotline for lost cards (一時停止)
     resume  --directory DIR (--card FILE | --holder NUMBER)    the card was found again
+    phone   --directory DIR --card FILE --phone FILE --passwords FILE
+            phone-borne certificates (スマホ用電子証明書), applied for with the card
     follow  --directory DIR --registers FILE                   one pass over the register's change feed
 
 A running `serve` answers accordingly from the next question on. NUMBER is the resident's number in the mock
 register: who lost the card has no card file to show. The passwords file has two lines: signature password,
-four digits. Nothing secret is taken from the command line.
+four digits; for a phone three: the card's signature password, then the phone's two. Nothing secret is taken
+from the command line.
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ from app.counterparts.jpki.card import SoftwareCard
 from app.counterparts.jpki.errors import JpkiError
 from app.counterparts.jpki.issued import EVENTS
 from app.counterparts.jpki.issuing import issue_card
+from app.counterparts.jpki.phone_carrier import issue_phone
+from app.counterparts.jpki.reader import CardReader
 from app.counterparts.jpki.server import JpkiServer, refuse_production
 from app.errors import CityError
 from app.registers.card_attributes import CardAttributes
@@ -58,6 +64,11 @@ def main(arguments: list[str] | None = None) -> int:
                 holder=options.holder,
             )
             print(f"模擬/MOCK card written to {options.card}")
+        elif options.command == "phone":
+            card_password, password, pin = options.passwords.read_text("ascii").split()
+            reader, now = CardReader(options.card), datetime.now(UTC)
+            issue_phone(authority, reader, card_password, options.phone, password, pin, now=now)
+            print(f"模擬/MOCK phone-borne certificates written to {options.phone}")
         elif options.command == "follow":
             gone = _follow(options.directory, options.registers)
             print(f"模擬/MOCK revoked {len(gone)} certificates after events in the register")
@@ -125,7 +136,7 @@ def _follow(directory: Path, registers: Path) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app.counterparts.jpki", description="模擬/MOCK JPKI")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("serve", "issue", "revoke", "suspend", "resume", "follow"):
+    for name in ("serve", "issue", "revoke", "suspend", "resume", "phone", "follow"):
         command = commands.add_parser(name)
         command.add_argument("--directory", type=Path, required=True)
         if name == "serve":
@@ -136,6 +147,9 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--attributes", type=Path, required=True)
             command.add_argument("--passwords", type=Path, required=True)
             command.add_argument("--holder", default="")
+        if name == "phone":
+            for option in ("--card", "--phone", "--passwords"):
+                command.add_argument(option, type=Path, required=True)
         if name in ("revoke", "suspend", "resume"):
             whose = command.add_mutually_exclusive_group(required=True)
             whose.add_argument("--card", type=Path)

@@ -45,11 +45,15 @@ class IssuedCertificate:
 
 @dataclass(frozen=True, slots=True)
 class IssuedCard:
-    """One card's certificates. `signature` is None under 15. `card` is a random id of the mock's own list."""
+    """One carrier's certificates. `signature` is None under 15. `card` is a random id of the mock's own list.
+
+    `carrier` is "card", or "phone" for the phone that belongs to `card`.
+    """
 
     card: str
     signature: IssuedCertificate | None
     authentication: IssuedCertificate
+    carrier: str = "card"
 
 
 class MockJpki:
@@ -89,7 +93,24 @@ class MockJpki:
 
         `holder`: the resident's number in the register, whose events then reach this card.
         """
-        card = secrets.token_hex(8)
+        card, made = secrets.token_hex(8), self._make_certificates("card", attributes, now, not_after)
+        self.issued.add({kind: entry.certificate for kind, entry in made.items()}, card, holder, now=now)
+        return IssuedCard(card, made.get("signature"), made["authentication"])
+
+    def issue_phone(
+        self, attributes: CardAttributes, card: str, *, now: datetime, not_after: datetime
+    ) -> IssuedCard:
+        """Issue both certificates for the phone of `card`. Raises: as `IssuedList.add_phone`.
+
+        Who asks is not checked here: `phone_carrier`.
+        """
+        made = self._make_certificates("phone", attributes, now, not_after)
+        self.issued.add_phone({kind: entry.certificate for kind, entry in made.items()}, card, now=now)
+        return IssuedCard(card, made.get("signature"), made["authentication"], "phone")
+
+    def _make_certificates(
+        self, carrier: str, attributes: CardAttributes, now: datetime, not_after: datetime | None
+    ) -> dict[str, IssuedCertificate]:
         made: dict[str, IssuedCertificate] = {}
         for kind in KINDS:
             key = self._keys()
@@ -102,11 +123,10 @@ class MockJpki:
                     authority_key=self._authority_keys[kind],
                     now=now,
                     not_after=not_after,
+                    carrier=carrier,
                 )
                 made[kind] = IssuedCertificate(certificate, key)
-        certificates = {kind: entry.certificate for kind, entry in made.items()}
-        self.issued.add(certificates, card, holder, now=now)
-        return IssuedCard(card, made.get("signature"), made["authentication"])
+        return made
 
     def revoke(self, card: str, event: str, *, now: datetime) -> list[str]:
         """As `IssuedList.revoke`."""

@@ -3,7 +3,7 @@
 Commands (domain facts 3.2): SELECT by AID and by file id, VERIFY, CHANGE REFERENCE DATA, READ BINARY, COMPUTE
 DIGITAL SIGNATURE. Password counters (5 for the signature password, 3 for the four digits) are stored before
 a try is compared, so that pulling the plug gives no extra try; a success resets them. Any bytes get a status
-word, never an exception.
+word, never an exception. The phone-borne certificates answer the same way and differ in the token file only.
 
 Unconfirmed about the real card, and chosen here: 6983 (not 6984) for a locked password, 6986 for a command
 without its file, that the application keeps no password over a SELECT by AID, and the extended length form.
@@ -36,7 +36,7 @@ SIGNATURE_PIN: Final = 0x001B
 AUTHENTICATION_KEY: Final = 0x0017
 AUTHENTICATION_PIN: Final = 0x0018
 TOKEN: Final = 0x0006
-TOKEN_TEXT: Final = b"JPKIAPICCTOKEN".ljust(20)
+TOKEN_TEXTS: Final = {"card": b"JPKIAPICCTOKEN".ljust(20), "phone": b"JPKIAPGPSETOKEN".ljust(20)}
 
 SELECT: Final = (0x00, 0xA4)
 VERIFY: Final = (0x00, 0x20)
@@ -162,7 +162,7 @@ class SoftwareCard:
 
     def _read(self, command: Command) -> bytes:
         if self._selected == TOKEN:
-            content = TOKEN_TEXT
+            content = TOKEN_TEXTS[self._file.content.get("carrier", "card")]
         elif self._selected in _FILES:
             kind, what = _FILES[self._selected]
             if self._selected == SIGNATURE_CERTIFICATE and "signature" not in self._verified:

@@ -1,8 +1,8 @@
 """The file of a software card (模擬/MOCK): what is on the card, held by one reader at a time, stored whole.
 
-One JSON object, 0600: `card` (the mock's own id), `mock`, `v` 1, and for each kind of certificate
-`authority`, `certificate` and `key` (DER, base64), `password` and `tries`. The file stands for the chip, so
-the keys and passwords lie in it openly: it never holds anybody's real ones.
+One JSON object, 0600: `card` (the mock's own id), `carrier` ("card" or "phone"; a card if absent), `mock`, `v` 1,
+and for each kind of certificate `authority`, `certificate` and `key` (DER, base64), `password` and `tries`. The
+file stands for the chip, so the keys and passwords lie in it openly: it never holds anybody's real ones.
 
 Storing replaces the file and syncs file and directory before it returns: neither a killed process nor a
 pulled plug brings a try back. The lock goes over to the new file, so that a second reader waits until the
@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import serialization
 
 from app.counterparts.jpki.authority import IssuedCard
 from app.counterparts.jpki.errors import JpkiError
+from app.counterparts.jpki.profiles import CARRIERS
 from verifier.errors import FormatError
 from verifier.formats.encoding import base64_decode, base64_encode, canonical_json, parse_json
 
@@ -74,7 +75,7 @@ def write_card(
         raise JpkiError("bad-password", "6 to 16 characters A-Z and 0-9, at least one of each")
     if not is_password("authentication", pin):
         raise JpkiError("bad-password", "four digits")
-    content: dict[str, Any] = {"card": issued.card, "mock": "模擬/MOCK", "v": 1}
+    content: dict[str, Any] = {"card": issued.card, "carrier": issued.carrier, "mock": "模擬/MOCK", "v": 1}
     for kind, entry, word in (
         ("signature", issued.signature, signature_password),
         ("authentication", issued.authentication, pin),
@@ -146,8 +147,8 @@ def _checked(raw: bytes) -> dict[str, Any]:
     content = parse_json(raw)
     if not isinstance(content, dict) or content["v"] != 1 or not isinstance(content["card"], str):
         raise ValueError("not version 1")
-    if "authentication" not in content:
-        raise ValueError("no authentication entry")
+    if "authentication" not in content or content.get("carrier", "card") not in CARRIERS:
+        raise ValueError("no authentication entry, or no known carrier")
     for kind, most in MAX_TRIES.items():
         if kind not in content:
             continue

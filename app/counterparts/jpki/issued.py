@@ -1,6 +1,7 @@
 """The authorities' list of issued certificates, and what ends or suspends them.
 
-issued.json: `<kind>:<serial hex>` → {card, holder, issued, reason, revoked}. `holder` is the resident's number
+issued.json: `<kind>:<serial hex>` → {card, carrier, holder, issued, reason, revoked}. `card` names the card, also
+in the entries of the phone that belongs to it (`carrier` "phone"); `holder` is the resident's number
 in the mock register (it stands in for the 住民票コード, facts unconfirmed; empty: nobody's events reach this
 card); `issued` and `revoked` are Unix seconds, `revoked` 0 while it is good. No name and no address is kept.
 Several processes may work on it: it is changed under a file lock and replaced whole, so that every answer
@@ -22,8 +23,8 @@ from typing import Any, Final
 
 from cryptography import x509
 
-from app.counterparts.jpki.errors import JpkiError
-from app.counterparts.jpki.profiles import KINDS
+from app.counterparts.jpki.errors import JpkiError, NotIssued
+from app.counterparts.jpki.profiles import CARRIERS, KINDS
 from verifier.formats.encoding import canonical_json, parse_json
 
 MAX_LIST: Final = 64 << 20
@@ -34,15 +35,18 @@ REASONS: Final = {
     "superseded": x509.ReasonFlags.superseded,
     HOLD: x509.ReasonFlags.certificate_hold,
 }
-EVENTS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
-    # what happened → which certificates, reason code. A move ends the signature certificate only.
-    "move": (("signature",), "affiliationChanged"),
-    "name-change": (("signature",), "affiliationChanged"),
-    "death": (KINDS, "cessationOfOperation"),
+EVENTS: Final[dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]]] = {
+    # what happened → which certificates, reason code, on which carriers. A move ends the signature certificate
+    # only. What ends a card's certificate ends the phone's of the same kind (unconfirmed).
+    "move": (("signature",), "affiliationChanged", CARRIERS),
+    "name-change": (("signature",), "affiliationChanged", CARRIERS),
+    "death": (KINDS, "cessationOfOperation", CARRIERS),
     # Which code the real authority gives for a loss is unconfirmed; the four above are those that were seen.
-    "loss": (KINDS, "cessationOfOperation"),
-    "renewal": (KINDS, "superseded"),
-    "suspension": (KINDS, HOLD),
+    "loss": (KINDS, "cessationOfOperation", CARRIERS),
+    "renewal": (KINDS, "superseded", CARRIERS),
+    "suspension": (KINDS, HOLD, CARRIERS),
+    # A lost or given away phone says nothing about the card.
+    "phone-loss": (KINDS, "cessationOfOperation", ("phone",)),
 }
 
 
@@ -62,27 +66,37 @@ class IssuedList:
     ) -> None:
         """Remember what was issued, by kind, for one card."""
         with self._changed() as issued:
-            for kind, certificate in certificates.items():
-                issued[f"{kind}:{certificate.serial_number:x}"] = {
-                    "card": card,
-                    "holder": holder,
-                    "issued": int(now.timestamp()),
-                    "reason": "",
-                    "revoked": 0,
-                }
+            issued.update(_entries(certificates, card, "card", holder, now))
+
+    def add_phone(self, certificates: dict[str, x509.Certificate], card: str, *, now: datetime) -> None:
+        """Remember what was issued, by kind, for the phone of one card.
+
+        Raises: NotIssued("card-not-valid") if one of the card's certificates is revoked or suspended,
+        NotIssued("phone-exists") if the card has a phone already, JpkiError("unknown-card").
+        """
+        with self._changed() as issued:
+            of_card = _of_card(issued, card).values()
+            if any(entry["revoked"] for entry in of_card if _carrier(entry) == "card"):
+                raise NotIssued("card-not-valid", "a certificate of the card is revoked")
+            if any(not entry["revoked"] for entry in of_card if _carrier(entry) == "phone"):
+                raise NotIssued("phone-exists", "the card has a phone already")
+            holder = next(str(entry.get("holder", "")) for entry in of_card)
+            issued.update(_entries(certificates, card, "phone", holder, now))
 
     def revoke(self, card: str, event: str, *, now: datetime) -> list[str]:
         """End (or suspend) what `event` (EVENTS) ends on this card; the serials (hex) that it changed.
 
         Idempotent. Raises: JpkiError("unknown-card").
         """
-        kinds, reason = EVENTS[event]
+        kinds, reason, carriers = EVENTS[event]
         gone: list[str] = []
         with self._changed() as issued:
             for name, entry in _of_card(issued, card).items():
                 kind, _, serial = name.partition(":")
+                if kind not in kinds or _carrier(entry) not in carriers:
+                    continue
                 # On top of a suspension only something final says anything new.
-                if kind not in kinds or (entry["revoked"] and (entry["reason"] != HOLD or reason == HOLD)):
+                if entry["revoked"] and (entry["reason"] != HOLD or reason == HOLD):
                     continue
                 entry.update(reason=reason, revoked=entry["revoked"] or int(now.timestamp()))
                 gone.append(serial)
@@ -110,7 +124,9 @@ class IssuedList:
         found: dict[str, int] = {}
         for entry in self.read().values():
             issued = int(entry.get("issued", 0))
-            if holder and entry.get("holder") == holder and (until is None or issued <= until):
+            if _carrier(entry) != "card" or not holder or entry.get("holder") != holder:
+                continue
+            if until is None or issued <= until:
                 found[entry["card"]] = issued
         return sorted(found, key=lambda card: (found[card], card))
 
@@ -141,6 +157,27 @@ def write_file(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def _entries(
+    certificates: dict[str, x509.Certificate], card: str, carrier: str, holder: str, now: datetime
+) -> dict[str, Any]:
+    return {
+        f"{kind}:{certificate.serial_number:x}": {
+            "card": card,
+            "carrier": carrier,
+            "holder": holder,
+            "issued": int(now.timestamp()),
+            "reason": "",
+            "revoked": 0,
+        }
+        for kind, certificate in certificates.items()
+    }
+
+
+def _carrier(entry: dict[str, Any]) -> str:
+    # Lists written before there were phones hold cards only.
+    return str(entry.get("carrier", "card"))
 
 
 def _of_card(issued: dict[str, Any], card: str) -> dict[str, Any]:

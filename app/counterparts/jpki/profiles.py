@@ -26,8 +26,14 @@ from app.counterparts.jpki.errors import NotIssued
 from app.registers.card_attributes import CardAttributes
 
 ATTRIBUTE_ARC: Final = "1.2.392.200149.8.5.5."
-POLICIES: Final = {"signature": "1.2.392.200149.8.5.1.0.20", "authentication": "1.2.392.200149.8.5.1.0.30"}
+POLICIES: Final = {
+    "card": {"signature": "1.2.392.200149.8.5.1.0.20", "authentication": "1.2.392.200149.8.5.1.0.30"},
+    # After …1.1.40 for real phones, which is unconfirmed; the 50 is a number of this mock alone.
+    "phone": {"signature": "1.2.392.200149.8.5.1.0.40", "authentication": "1.2.392.200149.8.5.1.0.50"},
+}
+"""Carrier → kind → certificate policy, in the arc of test cards."""
 KINDS: Final = ("signature", "authentication")
+CARRIERS: Final = ("card", "phone")
 AUTHORITY_YEARS: Final = 10
 RESPONDER_DAYS: Final = 30
 MIN_SIGNATURE_AGE: Final = 15
@@ -86,8 +92,12 @@ def build_card_certificate(
     authority_key: rsa.RSAPrivateKey,
     now: datetime,
     not_after: datetime | None = None,
+    carrier: str = "card",
 ) -> x509.Certificate:
-    """One card certificate. `not_after` overrides the fifth birthday (tests). Raises: NotIssued under 15."""
+    """One certificate of a card or a phone (`carrier`). `not_after` takes the place of the fifth birthday.
+
+    Raises: NotIssued under 15.
+    """
     if kind == "signature" and _age(attributes, now.date()) < MIN_SIGNATURE_AGE:
         raise NotIssued("under-15", "no signature certificate under 15")
     subject = x509.Name(
@@ -102,7 +112,9 @@ def build_card_certificate(
         .not_valid_after(not_after or _fifth_birthday(attributes, now))
         .add_extension(_usage(digital_signature=True, content_commitment=kind == "signature"), critical=True)
         .add_extension(
-            x509.CertificatePolicies([x509.PolicyInformation(ObjectIdentifier(POLICIES[kind]), None)]),
+            x509.CertificatePolicies(
+                [x509.PolicyInformation(ObjectIdentifier(POLICIES[carrier][kind]), None)]
+            ),
             critical=True,
         )
         .add_extension(x509.IssuerAlternativeName([_ALTERNATIVE]), critical=False)
@@ -173,6 +185,18 @@ def attribute_names(attributes: CardAttributes) -> list[x509.GeneralName]:
     ]
 
 
+def read_attributes(certificate: x509.Certificate) -> CardAttributes:
+    """Inverse of `attribute_names`, for a signature certificate of the mock's own. Raises: NotIssued."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        raise NotIssued("no-attributes", "the certificate carries no attributes") from None
+    texts = [_utf8_text(name.value) for name in names if isinstance(name, x509.OtherName)]
+    if len(texts) != 6:
+        raise NotIssued("no-attributes", "the certificate carries other attributes")
+    return CardAttributes(*texts)
+
+
 def birth_date(attributes: CardAttributes) -> date:
     """EYYYYMMDD as a date (YYYY of the Common Era); day or month 00 (unknown) count as 1."""
     text = attributes.birthdate
@@ -219,6 +243,11 @@ def _utf8_string(text: str) -> bytes:
     if len(data) < 0x100:
         return bytes([0x0C, 0x81, len(data)]) + data
     return bytes([0x0C, 0x82]) + len(data).to_bytes(2, "big") + data
+
+
+def _utf8_text(der: bytes) -> str:
+    # Lengths as `_utf8_string` writes them: one byte, or one or two after 0x81 or 0x82.
+    return der[2 if der[1] < 0x80 else der[1] - 0x7E :].decode("utf-8")
 
 
 def _age(attributes: CardAttributes, today: date) -> int:
