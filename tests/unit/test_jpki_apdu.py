@@ -304,23 +304,32 @@ def test_two_readers_share_three_tries(path: Path) -> None:
     assert stored_tries(path) == 0
 
 
-def test_a_second_reader_waits_after_a_stored_change(path: Path) -> None:
-    """The lock goes over to the new file; a lock on the old one alone would let the second reader in."""
+@pytest.mark.parametrize("came", ["before", "after"])
+def test_a_second_reader_waits_and_sees_what_was_stored(path: Path, came: str) -> None:
+    """It came before the stored change: the file it waits for is the old card. After: the lock went over."""
+    said: list[bytes] = []
     entered = threading.Event()
 
     def second() -> None:
-        with SoftwareCard(path):
+        with SoftwareCard(path) as card:
             entered.set()
+            card.transmit(SELECT)
+            card.transmit(select(0x0018))
+            said.append(card.transmit(bytes.fromhex("00200080")))
 
+    waiting = threading.Thread(target=second)
     with SoftwareCard(path) as card:
         card.transmit(SELECT)
         card.transmit(select(0x0018))
+        if came == "before":
+            waiting.start()
+            assert not entered.wait(0.3)
         assert card.transmit(WRONG) == b"\x63\xc2"
-        waiting = threading.Thread(target=second)
-        waiting.start()
+        if came == "after":
+            waiting.start()
         assert not entered.wait(0.3)
-    assert entered.wait(30)
-    waiting.join(30)
+    waiting.join(60)
+    assert said == [b"\x63\xc2"]
 
 
 def test_a_lock_that_stays_with_the_old_file_is_found(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -178,6 +179,24 @@ def test_a_move_during_a_suspension_outlives_it(world: World) -> None:
     world.jpki.revoke(world.card.card, "move", now=NOW)
     assert len(world.jpki.issued.resume(world.card.card)) == 1
     world.assert_state(*EXPECTED["move"])
+
+
+@pytest.mark.parametrize(
+    ("path", "length", "answer"),
+    [
+        ("/signature/ocsp", "\u00b2", 413),
+        ("/signature/ocsp", "9" * 5000, 413),
+        ("/signature/ocsp", "-1", 413),
+        ("/signature/ocsp", "8193", 413),
+        ("/nobody/ocsp", "0", 404),
+        ("/signature/ocsp", "0", 200),
+    ],
+)
+def test_a_length_that_is_none_gets_an_answer(world: World, path: str, length: str, answer: int) -> None:
+    host, port = world.server.server_address[:2]
+    with socket.create_connection((str(host), port), timeout=30) as connection:
+        connection.sendall(f"POST {path} HTTP/1.0\r\nContent-Length: {length}\r\n\r\n".encode("latin-1"))
+        assert connection.makefile("rb").readline().split()[1] == str(answer).encode()
 
 
 @pytest.mark.parametrize("late", [timedelta(hours=24, seconds=1), timedelta(hours=49)])
