@@ -2,12 +2,13 @@
 
 What lies in the directory is what its owner has accepted: by fingerprint at first contact (`add`), then
 version by version (`update`). Lists of mock and of real cities never lie in one directory. Files are
-replaced in one step.
+replaced in one step, and never by an older version: a check page and commands may use one directory at once.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,12 +87,18 @@ class TrustStore:
         path = self._path(trust.content.city)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            fresh = path.with_suffix(".new")
-            with fresh.open("wb") as file:
-                file.write(trust.data)
-                file.flush()
-                os.fsync(file.fileno())  # a list that is lost at a power cut would be a roll-back
-            fresh.replace(path)
+            # a name of its own: others may write at the same time
+            fresh = path.with_suffix(f".{secrets.token_hex(8)}.new")
+            try:
+                with fresh.open("xb") as file:
+                    file.write(trust.data)
+                    file.flush()
+                    os.fsync(file.fileno())  # a list that is lost at a power cut would be a roll-back
+                present = self.find(trust.content.city)
+                if present is None or present.version <= trust.version:
+                    fresh.replace(path)
+            finally:
+                fresh.unlink(missing_ok=True)
         except OSError as error:
             raise UsageError("cannot-write", f"{path.name}: {error.strerror}") from error
 

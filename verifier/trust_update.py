@@ -35,16 +35,30 @@ class Update:
 def follow_city(store: TrustStore, known: TrustList, sources: Sources) -> Update:
     """Ask the city of `known` for newer versions until there is none; each accepted one is stored at once.
 
-    Raises: UsageError when the store cannot be written.
+    What somebody else has brought into the store since `known` was read counts like a version of the city.
+    Raises: UsageError when the store cannot be written, FormatError and TrustError when what lies there is damaged.
     """
-    newest, city = known, known.content.city
-    for gained in range(MAX_UPDATES):
+    newest, city = _stored(store, known), known.content.city
+    for _ in range(MAX_UPDATES):
         path = f"/{city}/trust/{newest.version + 1}.root.json"
+        failure: AkashiVerifierError
         try:
             data = sources.public_file(newest.content.public_url, path)
             newest = store.update(city, [data])
-        except SourceError as error:
-            return Update(newest, gained, None if error.code == NOT_THERE else error)
-        except (TrustError, FormatError) as error:
-            return Update(newest, gained, error)
-    return Update(newest, MAX_UPDATES, TrustError("too-many-versions", "update again to go on"))
+            continue
+        except (SourceError, TrustError, FormatError) as error:
+            failure = error
+        # Somebody else may have been faster: an older list than the one that lies there must not be gone on with.
+        present = _stored(store, newest)
+        if present.version == newest.version:
+            is_newest = isinstance(failure, SourceError) and failure.code == NOT_THERE
+            return Update(newest, newest.version - known.version, None if is_newest else failure)
+        newest = present
+    failure = TrustError("too-many-versions", "update again to go on")
+    return Update(newest, newest.version - known.version, failure)
+
+
+def _stored(store: TrustStore, known: TrustList) -> TrustList:
+    """What lies in the store, if it is newer."""
+    present = store.find(known.content.city)
+    return known if present is None or present.version <= known.version else present
