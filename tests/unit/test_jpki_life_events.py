@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,13 @@ from cryptography.x509 import ReasonFlags, ocsp
 from app.counterparts.jpki import __main__ as command
 from app.counterparts.jpki import register_feed
 from app.counterparts.jpki.authority import IssuedCard, MockJpki
+from app.counterparts.jpki.card import SoftwareCard
 from app.counterparts.jpki.errors import JpkiError
 from app.counterparts.jpki.issued import EVENTS
 from app.counterparts.jpki.register_feed import follow_register
 from app.counterparts.jpki.server import JpkiServer
+from app.house.cli import run_card_issue
+from app.house.home import Home
 from app.identity.card_certificate import CardKind, load_card_trust
 from app.identity.card_evidence import CardChecker
 from app.identity.refusals import CertificateRevoked, StatusUnverifiable
@@ -358,6 +362,26 @@ def test_a_card_issued_by_the_command_belongs_to_its_holder(
     assert command.main(["issue", "--directory", str(world.directory), *arguments, *card]) == 0
     [identifier] = world.jpki.issued.cards_of("M-0000009")
     assert len(world.jpki.revoke(identifier, "loss", now=NOW)) == 2
+
+
+def test_a_card_of_akashi_card_issue_is_reached_by_the_register(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    home.store_path("registers").parent.mkdir(parents=True)
+    engine = open_store(home.store("registers"))
+    upgrade(engine)
+    registers = RegisterStore(engine)
+    registers.add_city(case_entries(), "cases")
+    (tmp_path / "words").write_text(f"{PASSWORDS.signature}\n{PASSWORDS.authentication}\n")
+    jpki = make_jpki(home.jpki, datetime.now(UTC))
+    card = tmp_path / "card.json"
+    options = Namespace(home=home.root, resident=HOLDER, passwords=tmp_path / "words", card=card)
+    assert run_card_issue(options) == 0
+    [identifier] = jpki.issued.cards_of(HOLDER)
+    with SoftwareCard(card) as carrier:
+        assert carrier.card_id == identifier
+    registers.record_event(Death(HOLDER, date(2026, 11, 19)), datetime.now(UTC))
+    assert len(follow_register(home.jpki, registers, now=datetime.now(UTC))) == 2
+    engine.dispose()
 
 
 def test_who_has_no_number_is_nobody(world: World) -> None:
