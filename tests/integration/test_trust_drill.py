@@ -314,9 +314,11 @@ def test_an_open_check_page_learns_of_it_by_itself(town, monkeypatch):
     )
     town.publish()
     assert "盗まれた鍵 ─" not in dropped()  # the page without a network asks nobody
-    pages.pop()
+    pages.reverse()
     assert "盗まれた鍵 ─" in dropped()
     assert "盗まれた鍵 ─" in dropped()
+    pages.reverse()
+    assert "盗まれた鍵 ─" in dropped()  # now the newer list lies in the directory
 
 
 def test_versions_are_walked_one_by_one_and_never_back(town):

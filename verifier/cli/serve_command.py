@@ -45,9 +45,12 @@ def run(options: argparse.Namespace) -> int:
     request = read_request(options.request)
 
     def renew(settings: PortalSettings, city: str | None) -> PortalSettings:
-        if not has_newer_list(options, tuple(settings.trust), city):
-            return settings
+        if not options.offline:
+            has_newer_list(options, tuple(settings.trust), city)
+        # Without a network too: `trust update` may have brought a newer list into the directory meanwhile.
         newer = read_trust(options.trust)
+        if newer == tuple(settings.trust):
+            return settings
         return dataclasses.replace(settings, trust=newer, sources=make_sources(options, newer))
 
     settings = PortalSettings(
@@ -56,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         sources=make_sources(options, trust),
         key=None if keys is None else keys.encryption,
         request=None if request is None else request.descriptor,
-        renew=None if options.offline else renew,
+        renew=renew,
     )
     server = make_server(create_portal(settings), options.port)
     answer(f"http://127.0.0.1:{server.server_port}/")
