@@ -2,6 +2,8 @@
 
 Nothing that stands outside the city, and nothing that has no business with persons, may hold one of them afterwards: in
 no encoding, in no compressed region, in no free page of a store. The same search finds every leak planted on purpose.
+
+The set-up takes 15 s, up to half a minute on a busy machine: the whole run, and every file of the house searched.
 """
 
 from __future__ import annotations

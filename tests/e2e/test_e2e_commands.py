@@ -1,6 +1,6 @@
 """What a newcomer types after `make up`: card, phone, employer, verdict; every line a real command of its own.
 
-Slow (about 25 s): starts the ten processes of a house of its own and some twenty commands.
+Slow (about 40 s): starts the fifteen processes of a house of its own and some twenty commands, each a new interpreter.
 """
 
 from __future__ import annotations

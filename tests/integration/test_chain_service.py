@@ -1,4 +1,7 @@
-"""The log process as it runs in a city: through its door, with the signer's socket, killed at any time."""
+"""The log process as it runs in a city: through its door, with the signer's socket, killed at any time.
+
+The twenty kills take 15 to 20 s: each life of the log is a new interpreter.
+"""
 
 from __future__ import annotations
 

@@ -244,8 +244,10 @@ def test_a_node_that_stalls_is_left(world: World, monkeypatch, drip: bool) -> No
     world.settle()
 
 
-def test_a_lie_about_the_block_is_undone_by_the_truth(world: World) -> None:
+def test_a_lie_about_the_block_is_undone_by_the_truth(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The node tells of an inclusion, and then of another block at that height: nothing is final on the first word."""
+    # each of its words is followed by a denial, so a round ends only at its limit
+    monkeypatch.setattr("chain.anchorer.MAX_ACTIONS_A_ROUND", 12)
 
     def lie(name: str, result: Any) -> Any:
         if name == "eth_getTransactionReceipt" and result is not None:
