@@ -14,6 +14,7 @@ import contextlib
 import dataclasses
 import datetime as dt
 
+from verifier.checks.case import load_certificates
 from verifier.checks.compromise import KeyCompromisedError
 from verifier.checks.status import verify_status_list
 from verifier.errors import FormatError, SourceError
@@ -29,7 +30,7 @@ from verifier.formats.status_list import StatusList, parse_status_list
 from verifier.formats.tiles import Fetch
 from verifier.formats.timestamp import parse_token, verify_token
 from verifier.formats.tlog_proof import TlogProof, format_tlog_proof, parse_tlog_proof, upgrade_tlog_proof
-from verifier.formats.x509_path import PathError
+from verifier.formats.x509_path import PathError, Usage, verify_path
 from verifier.sources import Sources
 from verifier.trust import TrustList
 
@@ -46,13 +47,15 @@ def refresh_evidence(data: bytes, trust: TrustList, sources: Sources, *, now: dt
     bundle = _with_status(bundle, trust, sources, now)
     log, former = trust.content.log_of(parse_tlog_proof(bundle.inclusion).checkpoint)
     if former is not None and former.compromised:
-        bundle = _under_named_state(bundle, trust, sources, former)
+        bundle = _under_named_state(bundle, trust, sources, former, now)
     elif trust.content.chain is not None and bundle.anchor is None:
-        bundle = _with_anchor(bundle, trust, sources, log)
+        bundle = _with_anchor(bundle, trust, sources, log, now)
     return build_bundle(bundle)
 
 
-def _with_anchor(bundle: Bundle, trust: TrustList, sources: Sources, log: VerifierKey) -> Bundle:
+def _with_anchor(
+    bundle: Bundle, trust: TrustList, sources: Sources, log: VerifierKey, now: dt.datetime
+) -> Bundle:
     fetch = _fetcher(trust, sources, log)
     try:
         checkpoint = fetch("anchored")
@@ -60,10 +63,12 @@ def _with_anchor(bundle: Bundle, trust: TrustList, sources: Sources, log: Verifi
         anchor = _receipt(trust, head, fetch)
     except (SourceError, FormatError):
         return bundle
-    return _with_evidence(bundle, proof, anchor, fetch)
+    return _with_evidence(bundle, proof, anchor, fetch, trust, now)
 
 
-def _under_named_state(bundle: Bundle, trust: TrustList, sources: Sources, former: FormerLog) -> Bundle:
+def _under_named_state(
+    bundle: Bundle, trust: TrustList, sources: Sources, former: FormerLog, now: dt.datetime
+) -> Bundle:
     """The proof under the state of a former log that the trust list names: its key alone says nothing any more."""
     if peek_checkpoint(parse_tlog_proof(bundle.inclusion).checkpoint) == former.last:
         return bundle
@@ -78,7 +83,7 @@ def _under_named_state(bundle: Bundle, trust: TrustList, sources: Sources, forme
         anchor = None
         with contextlib.suppress(SourceError, FormatError):
             anchor = _receipt(trust, head, fetch)
-        return _with_evidence(bundle, proof, anchor, fetch)
+        return _with_evidence(bundle, proof, anchor, fetch, trust, now)
     return bundle
 
 
@@ -107,16 +112,28 @@ def _receipt(trust: TrustList, head: Checkpoint, fetch: Fetch) -> bytes:
     return anchor
 
 
-def _with_evidence(bundle: Bundle, proof: TlogProof, anchor: bytes | None, fetch: Fetch) -> Bundle:
+def _with_evidence(
+    bundle: Bundle, proof: TlogProof, anchor: bytes | None, fetch: Fetch, trust: TrustList, now: dt.datetime
+) -> Bundle:
     checkpoint, head = proof.checkpoint, peek_checkpoint(proof.checkpoint)
     timestamp = None
     try:
-        token = fetch(f"timestamps/{head.size}")
-        verify_token(parse_token(token), digest=sha256(checkpoint))
-        timestamp = token
-    except (SourceError, FormatError):
+        data = fetch(f"timestamps/{head.size}")
+        _verify_stamp(data, checkpoint, trust, now)
+        timestamp = data
+    except (SourceError, FormatError, PathError):
         timestamp = None
     return dataclasses.replace(bundle, inclusion=format_tlog_proof(proof), anchor=anchor, timestamp=timestamp)
+
+
+def _verify_stamp(data: bytes, checkpoint: bytes, trust: TrustList, now: dt.datetime) -> None:
+    # As `checks.timestamp` will: one by a stranger, or of a later time, would make the whole certificate invalid.
+    token = parse_token(data)
+    authority = verify_token(token, digest=sha256(checkpoint))
+    anchors = load_certificates(trust.content.tsa_cas)
+    verify_path(authority, intermediates=(), anchors=anchors, at=token.time, usage=Usage.TIME_STAMP)
+    if token.time > now:
+        raise FormatError("in-the-future", "the time-stamp lies in the future of this device's clock")
 
 
 def _with_status(bundle: Bundle, trust: TrustList, sources: Sources, now: dt.datetime) -> Bundle:

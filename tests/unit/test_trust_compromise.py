@@ -20,6 +20,7 @@ from tests.support.verifier_bundles import (
     STATUS_URI,
     changed,
     head_of,
+    mini_city,
     raw_public,
 )
 from verifier import ISSUANCE_GATE, OFFLINE, ONLINE, OfflineSources, Verdict, examine
@@ -336,6 +337,30 @@ class TestLogKey:
         forged = own_tree(city().base.log_key)
         assert refresh_evidence(forged, trust, _LogFiles(city().log, last.size), now=NOW) == forged
 
+    @pytest.mark.parametrize(
+        ("who", "hours", "is_taken"),
+        [("ours", -1, True), ("a stranger", -1, False), ("ours", 1, False), ("garbage", 0, False)],
+    )
+    def test_a_time_stamp_that_would_spoil_the_certificate_is_not_taken(self, who, hours, is_taken):
+        """Whoever serves public files could otherwise make an honest phone hand over what is called a forgery."""
+        bundle, base = city().issue(), city().base
+        for _ in range(2):
+            city().issue(city().taro)
+        newest = city().log.published
+        last = Checkpoint(ORIGIN, newest.size, newest.root)
+        authority = mini_city.__wrapped__() if who == "a stranger" else base
+        stamp = authority.timestamp(sha256(newest.checkpoint), at=NOW + dt.timedelta(hours=hours))
+        files = _LogFiles(city().log, last.size)
+        object.__setattr__(files, "stamp", b"rubbish" if who == "garbage" else stamp)
+        log = build_vkey(NEXT_LOG, bytes(31) + b"\x02")
+        trust = load_trust_list(base.trust_data(log=log, former_logs=(self.former(last),)))
+        refreshed = refresh_evidence(bundle, trust, files, now=NOW)
+        assert head_of(refreshed) == last
+        assert parse_bundle(refreshed).timestamp == (stamp if is_taken else None)
+        assert look(refreshed, trust=trust).verdict is Verdict.VALID
+        if not is_taken:  # what the verdict would have been
+            assert _verdict_with(refreshed, files.stamp, trust) is not Verdict.VALID
+
     def test_logs_follow_each_other(self):
         """log/0 has ended, log/1 is the present one: what stands in log/0 lies before every entry of log/1."""
         older = build_vkey(ORIGIN.replace("log/1", "log/0"), bytes(31) + b"\x03")
@@ -368,6 +393,13 @@ def _status_by_a_new_key(**changes):
     return city().base.status(header=header, sign=party.sign, **changes)
 
 
+def _verdict_with(bundle, stamp, trust):
+    try:
+        return look(changed(bundle, timestamp=stamp), trust=trust).verdict
+    except FormatError:
+        return None
+
+
 class _LogFiles(StaticSources):
     """The public files of the log on disk; the checkpoint of `size` is kept as that of an anchored size is."""
 
@@ -375,8 +407,11 @@ class _LogFiles(StaticSources):
         super().__init__()
         object.__setattr__(self, "log", log)
         object.__setattr__(self, "size", size)
+        object.__setattr__(self, "stamp", None)
 
     def public_file(self, public_url, path):
+        if path.endswith(f"/timestamps/{self.size}") and self.stamp is not None:
+            return self.stamp
         name = path.removeprefix("/992011/log/1/").replace(f"checkpoints/{self.size}", "checkpoint")
         data = self.log.files.find(name)
         if data is None:
