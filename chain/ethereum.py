@@ -79,12 +79,18 @@ class _Provider(HTTPProvider):  # type: ignore[misc]  # web3 is untyped here
 class EthereumClient:
     """One node, one contract, one sending account."""
 
-    def __init__(self, rpc_url: str, contract: bytes, private_key: bytes | None = None) -> None:
-        """`contract`: 20 bytes. `private_key`: 32 bytes of the sealer, or None for reading only."""
+    def __init__(
+        self, rpc_url: str, contract: bytes, private_key: bytes | None = None, chain_id: int | None = None
+    ) -> None:
+        """`contract`: 20 bytes. `private_key`: 32 bytes of the sealer, or None for reading only.
+
+        `chain_id`: the only chain that is signed for; None believes the node (tools of a laptop).
+        """
         self._web3 = Web3(_Provider(rpc_url))
         # QBFT headers have more extra data than web3.py allows otherwise
         self._web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
         self.contract = contract
+        self._chain_id = chain_id
         self._registry = self._web3.eth.contract(
             Web3.to_checksum_address(contract), abi=load_artefact()["abi"]
         )
@@ -184,7 +190,8 @@ class EthereumClient:
                     "gas": gas + gas * GAS_MARGIN_PERCENT // 100,
                     "maxFeePerGas": fees.max_fee,
                     "maxPriorityFeePerGas": fees.priority_fee,
-                    "chainId": self._web3.eth.chain_id,
+                    # the node's word may change between two questions: a signature for another chain must not come of that
+                    "chainId": self._chain_id or self._web3.eth.chain_id,
                 }
             )
             signed = account.sign_transaction(transaction)

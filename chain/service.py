@@ -74,7 +74,9 @@ class LogService:
             from chain.ethereum import ContractHead, EthereumClient  # web3 takes long to import
 
             anchoring = settings.anchoring
-            client = EthereumClient(anchoring.rpc, anchoring.contract, anchoring.sealer_key)
+            client = EthereumClient(
+                anchoring.rpc, anchoring.contract, anchoring.sealer_key, anchoring.chain_id
+            )
             sources.append(ContractHead(client, settings.origin, anchoring.chain_id))
         target = self._build_target(settings)
         if settings.door_url:

@@ -60,6 +60,8 @@ def _with_anchor(
     try:
         checkpoint = fetch("anchored")
         proof, head = _proof_under(bundle, trust, checkpoint, fetch)
+        if _has_quorum(parse_tlog_proof(bundle.inclusion).checkpoint, trust) and not _has_quorum(checkpoint, trust):
+            return bundle  # newer, but poorer: somebody has cut witnesses off
         anchor = _receipt(trust, head, fetch)
     except (SourceError, FormatError):
         return bundle
@@ -99,6 +101,12 @@ def _proof_under(
     head = verify_bundled_checkpoint(checkpoint, log, witnesses).checkpoint
     old = parse_tlog_proof(bundle.inclusion)
     return upgrade_tlog_proof(old, _entry(bundle), checkpoint, fetch, log, witnesses), head
+
+
+def _has_quorum(checkpoint: bytes, trust: TrustList) -> bool:
+    log, policy = trust.content.log_of(checkpoint)[0], trust.content.witness_policy
+    verified = verify_bundled_checkpoint(checkpoint, log, policy.keys)
+    return policy.is_met_by({signature.key for signature in verified.signatures})
 
 
 def _receipt(trust: TrustList, head: Checkpoint, fetch: Fetch) -> bytes:

@@ -4,8 +4,8 @@ Against the whole house. What is lost is really gone: the door hands nothing on 
 answers is not waited for but taken off the times in the worker's store; everything else is as it runs. Afterwards the
 four questions (`Scene.check`), and the phone is usable: the next wish goes through.
 
-Slow (about three minutes together): phones wait in vain again and again, and the worker is killed four times while it answers
-again, which is nearly a minute of it.
+Slow (about three minutes together): phones wait in vain again and again, and the worker is killed four times while it
+answers again, which is nearly a minute of it.
 """
 
 from __future__ import annotations

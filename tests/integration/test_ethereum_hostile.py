@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from eth_account import Account
+from eth_account.typed_transactions import TypedTransaction
+from hexbytes import HexBytes
 from web3 import Web3
 
 from chain import ethereum
@@ -31,7 +33,7 @@ from chain.errors import EthereumError, EthereumUnavailable, LogRefused, LogUnav
 from chain.ethereum import ContractHead, EthereumClient, deploy_registry
 from chain.floor import SeenHead
 from chain.log import Log, create_log
-from chain.transactions import compute_origin_id
+from chain.transactions import Fees, Submission, compute_origin_id
 from verifier.formats.signed_note import build_vkey
 
 ORIGIN = "door.mihon.example/992011/log/1"
@@ -113,7 +115,7 @@ class Server(ThreadingHTTPServer):
 
 class World:
     def __init__(self, directory: Path, url: str, lair: Lair) -> None:
-        self.lair = lair
+        self.lair, self.url = lair, url
         self.contract, _ = deploy_registry(url, bytes(OWNER.key), bytes.fromhex(SEALER.address[2:]))
         self.client = EthereumClient(url, self.contract, bytes(SEALER.key))
         create_log(directory, ORIGIN)
@@ -262,6 +264,19 @@ def test_a_lie_about_the_block_is_undone_by_the_truth(world: World, monkeypatch:
     assert world.log.files.find(f"receipts/{world.log.published.size}") is None
     world.lair.be_honest()
     world.settle()
+
+
+@pytest.mark.parametrize("pinned", [CHAIN_ID, None])
+def test_nothing_is_signed_for_the_chain_that_a_node_names_at_the_last_moment(
+    world: World, pinned: int | None
+) -> None:
+    """With the chain of the settings; without one (control) the node decides."""
+    client = EthereumClient(world.url, world.contract, bytes(SEALER.key), pinned)
+    submission = Submission(b"\x05" * 32, 3, b"\x02" * 32, [])
+    world.lair.lie = lambda name, result: "0x1" if name == "eth_chainId" else result
+    signed = client.sign_submission(submission, 0, Fees(10**10, 10**9))
+    fields = TypedTransaction.from_bytes(HexBytes(signed.raw)).as_dict()
+    assert fields["chainId"] == (pinned or 1)
 
 
 @pytest.mark.parametrize("change", ["another contract", "another root", "no event", "reverted"])
