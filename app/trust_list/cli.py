@@ -175,9 +175,16 @@ def run_sign(options: argparse.Namespace) -> int:
     if not options.yes and input("署名しますか / sign? [y/N] ").strip().lower() != "y":
         print("署名しませんでした / not signed", file=sys.stderr)
         return 1
-    options.draft.write_bytes(sign_trust_list(data, key))
+    _replace(options.draft, sign_trust_list(data, key))
     _show_signatures(options, options.draft.read_bytes())
     return 0
+
+
+def _replace(path: Path, data: bytes) -> None:
+    # never in place: a crash half way would lose the signatures that others have made
+    new = path.with_name(path.name + ".new")
+    new.write_bytes(data)
+    new.replace(path)
 
 
 def run_check(options: argparse.Namespace) -> int:
