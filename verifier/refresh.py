@@ -60,7 +60,8 @@ def _with_anchor(
     try:
         checkpoint = fetch("anchored")
         proof, head = _proof_under(bundle, trust, checkpoint, fetch)
-        if _has_quorum(parse_tlog_proof(bundle.inclusion).checkpoint, trust) and not _has_quorum(checkpoint, trust):
+        old = parse_tlog_proof(bundle.inclusion).checkpoint
+        if _has_quorum(old, trust) and not _has_quorum(checkpoint, trust):
             return bundle  # newer, but poorer: somebody has cut witnesses off
         anchor = _receipt(trust, head, fetch)
     except (SourceError, FormatError):
