@@ -171,7 +171,8 @@ def test_a_log_with_a_mistake_does_not_outlive_the_kills(
 ) -> None:
     """The same storm over a log process with one line wrong (tests/support/broken_logs.py); it ends when that shows."""
     monkeypatch.setenv("AKASHI_TEST_MISTAKE", mistake)
-    plan = Plan(SEED, KILLS, ENTRIES, lives=(0.05, 0.1), module="tests.support.broken_logs")
+    # thrice as long as the storm, so that it is no matter of luck; it ends much earlier
+    plan = Plan(SEED, 3 * KILLS, 3 * ENTRIES, lives=(0.05, 0.1), module="tests.support.broken_logs")
     with watched(tmp_path), LogStorm(tmp_path, plan) as storm:
 
         def shows() -> bool:

@@ -2,13 +2,14 @@
 mistake that AKASHI_TEST_MISTAKE names.
 
     adds-again      does not look whether an entry is in the log already: what is sent again goes in again
-    signs-first     asks for a signature before the head is committed: a crash in between signs another root
+    signs-first     asks for a signature a moment before the head is committed: a crash in between signs another root
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from chain.leaf_index import LeafIndex
 from chain.log import Log
 from chain.sequencer import Sequencer
 from chain.stores import Head, HeadStore
+
+WINDOW_SECONDS: Final = 0.08  # wide enough that some kill of a short storm falls into it
 
 
 class _Blind:
@@ -61,6 +64,7 @@ def _sign_first() -> None:
 
     def both(self: HeadStore, head: Head, checkpoint: bytes, paths: Iterable[str]) -> Head:
         if id(self) in waiting:
+            time.sleep(WINDOW_SECONDS)
             commit(self, *waiting.pop(id(self)))
         return sign(self, head, checkpoint, paths)
 
