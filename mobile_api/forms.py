@@ -84,7 +84,8 @@ def iso_minute(minute: int) -> str:
 
 def random_id(random: bytes) -> str:
     """An id of ours from 16 random bytes."""
-    return base64url_encode(random)
+    # Somebody types it on a command line, where a leading "-" would read as an option: its first bit stays 0.
+    return base64url_encode(bytes([random[0] & 0x7F]) + random[1:])
 
 
 def _matching(pattern: re.Pattern[str], value: JSON, what: str) -> str:

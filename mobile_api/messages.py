@@ -137,7 +137,9 @@ class CityAnswer:
 
 def new_message_id(random: Callable[[int], bytes]) -> str:
     """A fresh id of 16 random bytes."""
-    return base64url_encode(random(16))
+    raw = random(16)
+    # A request's id is typed on a command line, where a leading "-" would read as an option: its first bit stays 0.
+    return base64url_encode(bytes([raw[0] & 0x7F]) + raw[1:])
 
 
 def build_device_request(request: DeviceRequest, kid: str, sign: SignDigest) -> bytes:
