@@ -31,7 +31,7 @@ ARROWS = {
     "verifier": (),
     "chain": ("verifier",),
     "mobile_api": ("verifier",),
-    "app": ("chain", "verifier", "mobile_api.messages", "mobile_api.client"),
+    "app": ("chain", "verifier", "mobile_api.messages", "mobile_api.client", "mobile_api.exchanges"),
 }
 BAD_NAMES = ("utils", "util", "helpers", "helper", "misc", "common", "manager", "managers")
 COMPUTED = "(computed)"

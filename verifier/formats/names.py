@@ -25,6 +25,21 @@ CITY_ANSWER_TYP: Final = "akashi-answer+jwt"
 SUBMISSION_REQUEST_TYP: Final = "akashi-submission-request+jwt"
 RECIPIENT_STATEMENT_TYP: Final = "akashi-recipient+jwt"
 
+# Wallets and verifiers of others (OpenID4VCI 1.0, OpenID4VP 1.0, RFC 9449, drafts of the attestations)
+KEY_PROOF_TYP: Final = "openid4vci-proof+jwt"
+KEY_ATTESTATION_TYPS: Final = ("key-attestation+jwt", "keyattestation+jwt")
+WALLET_ATTESTATION_TYP: Final = "oauth-client-attestation+jwt"
+WALLET_ATTESTATION_POP_TYP: Final = "oauth-client-attestation-pop+jwt"
+DPOP_TYP: Final = "dpop+jwt"
+ISSUER_METADATA_TYP: Final = "openidvci-issuer-metadata+jwt"
+AUTHORIZATION_REQUEST_TYP: Final = "oauth-authz-req+jwt"
+AUTHORIZATION_REQUEST_TYPE: Final = "application/oauth-authz-req+jwt"
+
+# Questions of the street door to the city on behalf of a wallet, and the city's answers
+EXCHANGE_TYPE: Final = "application/vnd.akashi.exchange"
+EXCHANGE_QUESTION_TYPE: Final = "application/vnd.akashi.exchange-question+json"
+EXCHANGE_ANSWER_TYPE: Final = "application/vnd.akashi.exchange-answer+json"
+
 # Domain separation: each hashed or signed structure of ours starts with its own label
 LEAF_LABEL: Final = b"akashi/leaf/v1\x00"
 PART_LABEL: Final = b"akashi/part/v1\x00"
