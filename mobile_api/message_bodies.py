@@ -1,6 +1,7 @@
 """The bodies of the mailbox's messages: one frozen dataclass a kind, strict codecs, every limit a constant.
 
-Unknown kinds and members are refused. Signatures, addresses and order are `messages`' part.
+Unknown kinds and members are refused. Signatures, addresses and order are `messages`' part; kinds that belong to one
+subject (wallets of others, mandates …) have a module of their own, and `message_codecs` collects them all.
 """
 
 from __future__ import annotations
@@ -13,11 +14,21 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from mobile_api.body_fields import (
+    CODE,
+    IDENTIFIER,
+    MAX_SENTENCE,
+    card_signature,
+    matching,
+    members,
+    sentence,
+    text,
+    x509,
+)
 from mobile_api.card_statement import MAX_STATEMENT_BYTES, format_instant, parse_instant
 from verifier.errors import FormatError, LimitError
 from verifier.formats.encoding import (
     JSON,
-    base64_decode,
     base64_encode,
     base64url_decode,
     base64url_encode,
@@ -26,10 +37,7 @@ from verifier.formats.encoding import (
 )
 from verifier.formats.jose import format_jwk, parse_jwk, parse_thumbprint
 
-MAX_X509_BYTES: Final = 8192
-CARD_SIGNATURE_BYTES: Final = 256
 MAX_PURPOSE: Final = 200
-MAX_SENTENCE: Final = 1000
 MAX_MAIL: Final = 254
 MAX_HISTORY: Final = 200
 DOCUMENT_KINDS: Final = frozenset({"income_certificate"})
@@ -42,11 +50,8 @@ _REGISTER: Final = {"signing_jwk", "encryption_jwk", "statement"} | {
     "auth_cert",
     "auth_signature",
 }
-_IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_-]{16,64}")
-_CODE: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _MAIL_CODE: Final = re.compile(r"[0-9A-Z]{4,16}")
 _MAIL: Final = re.compile(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,189}")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +206,7 @@ def format_device_body(body: DeviceBody) -> tuple[str, JSON]:
 def parse_device_body(kind: JSON, value: JSON) -> DeviceBody:
     """Inverse of `format_device_body`. Raises: FormatError, LimitError."""
     if kind == "register":
-        body = _members(
+        body = members(
             value,
             _REGISTER,
             {"mail"},
@@ -209,27 +214,27 @@ def parse_device_body(kind: JSON, value: JSON) -> DeviceBody:
         return Register(
             parse_jwk(body["signing_jwk"]),
             parse_jwk(body["encryption_jwk"]),
-            _text(body["statement"], MAX_STATEMENT_BYTES),
-            _x509(body["signature_cert"]),
-            _card_signature(body["signature"]),
-            _x509(body["auth_cert"]),
-            _card_signature(body["auth_signature"]),
-            _matching(_MAIL, body["mail"], "mail") if "mail" in body else None,
+            text(body["statement"], MAX_STATEMENT_BYTES),
+            x509(body["signature_cert"]),
+            card_signature(body["signature"]),
+            x509(body["auth_cert"]),
+            card_signature(body["auth_signature"]),
+            matching(_MAIL, body["mail"], "mail") if "mail" in body else None,
         )
     if kind == "request_certificate":
-        body = _members(value, {"request", "statement", "auth_cert", "auth_signature"})
+        body = members(value, {"request", "statement", "auth_cert", "auth_signature"})
         return RequestCertificate(
             _certificate_request(body["request"]),
-            _text(body["statement"], MAX_STATEMENT_BYTES),
-            _x509(body["auth_cert"]),
-            _card_signature(body["auth_signature"]),
+            text(body["statement"], MAX_STATEMENT_BYTES),
+            x509(body["auth_cert"]),
+            card_signature(body["auth_signature"]),
         )
     if kind == "confirm_mail":
-        return ConfirmMail(_matching(_MAIL_CODE, _members(value, {"code"})["code"], "code"))
+        return ConfirmMail(matching(_MAIL_CODE, members(value, {"code"})["code"], "code"))
     if kind == "stop_device":
-        return StopDevice(parse_thumbprint(_members(value, {"thumbprint"})["thumbprint"]))
+        return StopDevice(parse_thumbprint(members(value, {"thumbprint"})["thumbprint"]))
     if kind == "history":
-        _members(value, set())
+        members(value, set())
         return HistoryWish()
     raise FormatError("unknown-kind", "a message of an unknown kind")
 
@@ -260,32 +265,32 @@ def format_answer_body(body: AnswerBody) -> tuple[str, JSON]:
 def parse_answer_body(kind: JSON, value: JSON) -> AnswerBody:
     """Inverse of `format_answer_body`. Raises: FormatError, LimitError."""
     if kind == "registered":
-        _members(value, set())
+        members(value, set())
         return Registered()
     if kind == "refused":
-        body = _members(value, {"code", "message_ja", "message_en", "retry"})
+        body = members(value, {"code", "message_ja", "message_en", "retry"})
         if type(body["retry"]) is not bool:
             raise FormatError("bad-body", "retry is true or false")
         return Refused(*_read_sentences(body), body["retry"])
     if kind == "progress":
-        body = _members(value, {"request_id", "stage"})
+        body = members(value, {"request_id", "stage"})
         if body["stage"] not in STAGES:
             raise FormatError("bad-body", "unknown stage")
-        return Progress(_matching(_IDENTIFIER, body["request_id"], "request_id"), body["stage"])
+        return Progress(matching(IDENTIFIER, body["request_id"], "request_id"), body["stage"])
     if kind == "package_ready":
-        body = _members(value, {"request_id", "package_id", "sha256"})
-        digest = base64url_decode(_text(body["sha256"], 43))
+        body = members(value, {"request_id", "package_id", "sha256"})
+        digest = base64url_decode(text(body["sha256"], 43))
         if len(digest) != 32:
             raise FormatError("bad-body", "sha256 has 32 bytes")
         return PackageReady(
-            _matching(_IDENTIFIER, body["request_id"], "request_id"),
-            _matching(_IDENTIFIER, body["package_id"], "package_id"),
+            matching(IDENTIFIER, body["request_id"], "request_id"),
+            matching(IDENTIFIER, body["package_id"], "package_id"),
             digest,
         )
     if kind == "notice":
-        return Notice(*_read_sentences(_members(value, {"code", "message_ja", "message_en"})))
+        return Notice(*_read_sentences(members(value, {"code", "message_ja", "message_en"})))
     if kind == "history":
-        entries = _members(value, {"entries"})["entries"]
+        entries = members(value, {"entries"})["entries"]
         if not isinstance(entries, list) or len(entries) > MAX_HISTORY:
             raise LimitError("history-too-long", f"a list of at most {MAX_HISTORY} entries")
         return History(tuple(_history_entry(entry) for entry in entries))
@@ -308,7 +313,7 @@ def _request_json(request: CertificateRequest) -> JSON:
 
 
 def _certificate_request(value: JSON) -> CertificateRequest:
-    body = _members(value, {"document_kind", "fiscal_year", "purpose", "idempotency_key"})
+    body = members(value, {"document_kind", "fiscal_year", "purpose", "idempotency_key"})
     year = body["fiscal_year"]
     if body["document_kind"] not in DOCUMENT_KINDS:
         raise FormatError("bad-body", "unknown document_kind")
@@ -317,13 +322,13 @@ def _certificate_request(value: JSON) -> CertificateRequest:
     return CertificateRequest(
         body["document_kind"],
         year,
-        _sentence(body["purpose"], MAX_PURPOSE, empty=True),
-        _matching(_IDENTIFIER, body["idempotency_key"], "idempotency_key"),
+        sentence(body["purpose"], MAX_PURPOSE, empty=True),
+        matching(IDENTIFIER, body["idempotency_key"], "idempotency_key"),
     )
 
 
 def _history_entry(value: JSON) -> HistoryEntry:
-    body = _members(value, {"at", "code", "message_ja", "message_en"})
+    body = members(value, {"at", "code", "message_ja", "message_en"})
     return HistoryEntry(parse_instant(body["at"]), *_read_sentences(body))
 
 
@@ -333,50 +338,7 @@ def _sentences(body: Refused | Notice | HistoryEntry) -> dict[str, JSON]:
 
 def _read_sentences(body: dict[str, JSON]) -> tuple[str, str, str]:
     return (
-        _matching(_CODE, body["code"], "code"),
-        _sentence(body["message_ja"], MAX_SENTENCE),
-        _sentence(body["message_en"], MAX_SENTENCE),
+        matching(CODE, body["code"], "code"),
+        sentence(body["message_ja"], MAX_SENTENCE),
+        sentence(body["message_en"], MAX_SENTENCE),
     )
-
-
-def _members(value: JSON, required: set[str], optional: set[str] | None = None) -> dict[str, JSON]:
-    allowed = required | (optional or set())
-    if not isinstance(value, dict) or not required <= set(value) <= allowed:
-        raise FormatError("bad-body", "members are " + ", ".join(sorted(allowed)))
-    return value
-
-
-def _text(value: JSON, limit: int) -> str:
-    if not isinstance(value, str):
-        raise FormatError("bad-body", "text expected")
-    if len(value) > limit:
-        raise LimitError("text-too-long", f"more than {limit} characters")
-    return value
-
-
-def _sentence(value: JSON, limit: int, *, empty: bool = False) -> str:
-    # Shown to people: no control or direction-changing characters, so that a line cannot be faked.
-    text = _text(value, limit)
-    if _CONTROL.search(text) or not (text or empty):
-        raise FormatError("bad-body", "text without control characters expected")
-    return text
-
-
-def _matching(pattern: re.Pattern[str], value: JSON, what: str) -> str:
-    if not isinstance(value, str) or pattern.fullmatch(value) is None:
-        raise FormatError("bad-body", f"{what} has another form")
-    return value
-
-
-def _x509(value: JSON) -> bytes:
-    data = base64_decode(_text(value, MAX_X509_BYTES * 4 // 3 + 4))
-    if not 0 < len(data) <= MAX_X509_BYTES:
-        raise LimitError("x509-too-large", f"more than {MAX_X509_BYTES} bytes")
-    return data
-
-
-def _card_signature(value: JSON) -> bytes:
-    data = base64_decode(_text(value, 400))
-    if len(data) != CARD_SIGNATURE_BYTES:
-        raise FormatError("bad-body", "a card signature has 256 bytes (RSA-2048)")
-    return data

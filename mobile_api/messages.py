@@ -3,7 +3,7 @@ signed.
 
 Both directions: a JWS by the sender (device signing key; city statement key) inside a package (JWE) to the
 receiver (city envelope key; device encryption key). The strict codecs of the bodies are in
-`message_bodies`, the card's statement in `card_statement`; this module is the door to all three. It opens
+`message_codecs`, the card's statement in `card_statement`; this module is the door to all three. It opens
 no key: signing and key agreement are lent by the caller, so the city's keys stay in the signer.
 """
 
@@ -27,10 +27,8 @@ from mobile_api.card_statement import (
 )
 from mobile_api.message_bodies import (
     STAGES,
-    AnswerBody,
     CertificateRequest,
     ConfirmMail,
-    DeviceBody,
     History,
     HistoryEntry,
     HistoryWish,
@@ -42,6 +40,10 @@ from mobile_api.message_bodies import (
     Registered,
     RequestCertificate,
     StopDevice,
+)
+from mobile_api.message_codecs import (
+    AnswerBody,
+    DeviceBody,
     format_answer_body,
     format_device_body,
     parse_answer_body,

@@ -25,7 +25,16 @@ class Process:
 
 # Of the street door, what the mailbox carries: the city's side reads and writes these messages.
 MESSAGES = tuple(
-    f"mobile_api/{name}.py" for name in ("__init__", "messages", "message_bodies", "card_statement")
+    f"mobile_api/{name}.py"
+    for name in (
+        "__init__",
+        "messages",
+        "message_bodies",
+        "message_codecs",
+        "body_fields",
+        "card_statement",
+        "exchanges",
+    )
 )
 
 

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from app.delivery.sender import FORGET_BEAT, KEEP_PACKAGE_SECONDS, KEEP_REFUSAL_SECONDS, Sender
 from app.errors import Refusal, UnavailableError
+from app.issuance import desk as desk_module
 from app.issuance import intake as intake_module
 from app.issuance.refusals import refusal
 from app.issuance.repeats import REPEAT_PAUSE, REPEATS_A_DAY
@@ -572,21 +573,23 @@ def test_the_gate_away_keeps_a_frozen_accounts_envelope_like_everybodys(
     assert len(post.door.packages) == 1
 
 
-@pytest.mark.parametrize("where", ["queue_answer", "answer_again"])
+@pytest.mark.parametrize(
+    ("module", "where"), [(desk_module, "queue_answer"), (intake_module, "answer_again")]
+)
 def test_killed_anywhere_the_same_envelope_is_answered_once(
-    rooms: CityRooms, post: Post, monkeypatch: pytest.MonkeyPatch, where: str
+    rooms: CityRooms, post: Post, monkeypatch: pytest.MonkeyPatch, module: object, where: str
 ) -> None:
     device, envelope, package = released(rooms, post)
     rooms.clock.forward(seconds=REPEAT_PAUSE)
     again = posted_again(envelope)
-    work = getattr(intake_module, where)
+    work = getattr(module, where)
 
     def works_and_dies(*arguments: object, **options: object) -> None:
         work(*arguments, **options)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(intake_module, where, works_and_dies)
+        patch.setattr(module, where, works_and_dies)
         with pytest.raises(KeyboardInterrupt):
             rooms.deliver(again)
     assert post.hear(device) == []

@@ -1,0 +1,56 @@
+"""Devices of a resident, and what was done with them: stopping one, and the history.
+
+Stopping needs less proof than adding: any device of the same binding may stop any other, without a card.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from app.issuance.desk import Desk, Letter, instant
+from app.issuance.states import State
+from app.storage import accounts as account_store
+from app.storage import requests as request_store
+from app.storage.accounts import ACTIVE, STOPPED, Account
+from mobile_api.messages import History, HistoryEntry, HistoryWish, Notice, StopDevice
+from verifier.formats.jose import same_thumbprint
+
+HISTORY_LINES: Final = 50
+
+DEVICE_STOPPED: Final = Notice(
+    "device-stopped", "そのスマートフォンの利用を止めました。", "That phone has been stopped."
+)
+
+
+def stop_device(desk: Desk, letter: Letter, account: Account, body: StopDevice) -> None:
+    """Stop the device of a signing key, if it is the same resident's."""
+    with desk.store.begin() as connection:
+        for other in account_store.find_accounts_of(connection, account.binding):
+            if same_thumbprint(other.signing_thumbprint, body.thumbprint):
+                account_store.change_state(connection, other.account, before=ACTIVE, after=STOPPED)
+        desk.answer(connection, letter, DEVICE_STOPPED)
+
+
+def tell_history(desk: Desk, letter: Letter, account: Account, _body: HistoryWish) -> None:
+    """Everything done with this account, newest last."""
+    with desk.store.begin() as connection:
+        rows = request_store.find_of_account(connection, account.account, HISTORY_LINES)
+        lines = [HistoryEntry(instant(account.registered_at), "registered", "登録しました", "Registered")]
+        for row in sorted(rows, key=lambda r: r.accepted_at):
+            ja, en = _HISTORY_WORDS[row.state]
+            code = f"request-{row.state.replace('_', '-')}"
+            lines.append(HistoryEntry(instant(row.changed_at), code, ja, en))
+        desk.answer(connection, letter, History(tuple(lines[-HISTORY_LINES:])))
+
+
+_HISTORY_WORDS: Final[dict[State, tuple[str, str]]] = {
+    State.AWAITING_PAYMENT: ("証明書を申請しました (支払い待ち)", "Certificate requested (payment pending)"),
+    State.ACCEPTED: ("証明書の申請を受け付けました", "Certificate request accepted"),
+    State.RESERVED: ("証明書を作成しています", "The certificate is being made"),
+    State.SEALED: ("証明書を作成しました", "The certificate was made"),
+    State.LOGGED: ("市の発行台帳に記録しました", "Recorded in the city's log"),
+    State.RELEASED: ("証明書をお渡ししました", "The certificate was handed over"),
+    State.REFUSED: ("証明書を発行できませんでした", "The certificate was refused"),
+    State.WITHDRAWN: ("証明書の受け渡しを止めました", "The hand-over was withdrawn"),
+    State.FAILED: ("証明書を発行できませんでした", "The certificate could not be made"),
+}
