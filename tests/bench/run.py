@@ -117,6 +117,11 @@ def bench_house(table: Table) -> None:
             "mailbox: phone, city, phone", "round trips", len(trips), wall=sum(trips), cpu=None,
             note=f"median {median(trips) * 1000:.0f} ms",
         )  # fmt: skip
+        logins = house.card_logins(15)
+        table.add(
+            "card login through the mailbox (limit 300 ms)", "logins", len(logins), wall=sum(logins), cpu=None,
+            note=f"median {median(logins) * 1000:.0f} ms, slowest {max(logins) * 1000:.0f} ms",
+        )  # fmt: skip
         speed.compare_log_times(table, *house.log_times(8))
         times = house.certificate_times(15)
         table.add(
