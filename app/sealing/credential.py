@@ -3,7 +3,10 @@
 Sources: RFC 9901 (SD-JWT), draft-ietf-oauth-sd-jwt-vc, draft-ietf-oauth-status-list (status claim). Reader:
 `verifier.formats.credential`. In the clear stand year, kind and authority; everything else of the data is a
 disclosure, the six groups as a whole and each of their leaves by itself (RFC 9901 section 4.2.6). Disclosing
-all and removing the claims about the credential gives back exactly certificate.json.
+all and removing the claims about the credential and the ladders gives back exactly certificate.json.
+
+The ladders (`verifier.formats.ladder`) follow from the data: a disclosure for each threshold that holds, a decoy digest
+(section 4.2.5) for each that does not.
 
 Two halves, like the page seal: `prepare_credential` makes the digest to be authorised and signed,
 `finish_credential` takes the signature. No clock: the times come from the data (issued_on, valid_until: legal
@@ -25,10 +28,12 @@ from app.sealing.errors import CredentialError
 from verifier.errors import FormatError
 from verifier.formats.encoding import base64_encode, base64url_encode, canonical_json, sha256
 from verifier.formats.jose import format_jwk, parse_jwk, thumbprint
+from verifier.formats.ladder import LADDERS, derive_ladders
 from verifier.formats.names import CREDENTIAL_TYP
 
 JAPAN: Final = timezone(timedelta(hours=9))
 SALT_BYTES: Final = 16
+DECOY_BYTES: Final = 32
 CLEAR: Final = ("document_kind", "fiscal_year", "income_year", "issuing_authority")
 PLAIN: Final = ("certificate_number", "issued_on", "remarks", "title", "valid_until")
 GROUPS: Final = ("deductions", "dependants", "income", "person_status", "subject", "tax")
@@ -84,6 +89,10 @@ def prepare_credential(
         claims: dict[str, Any] = {name: data[name] for name in CLEAR}
         digests = [maker.disclose(name, data[name]) for name in PLAIN]
         digests += [maker.disclose_group(name, data[name]) for name in GROUPS]
+        rungs = derive_ladders(data)
+        digests += [
+            maker.disclose_ladder(item.name, rungs[item.name], len(item.thresholds)) for item in LADDERS
+        ]
         if frame.page_digest is not None:
             digests.append(maker.disclose("page_digest", _digest_text(frame.page_digest)))
         claims |= _frame_claims(frame, data)
@@ -179,6 +188,7 @@ class _Discloser:
     def __init__(self, random: Random) -> None:
         self._random = random
         self._by_digest: dict[str, str] = {}
+        self._decoys: set[str] = set()
 
     def disclose(self, name: str, value: Any) -> str:
         if not name.isascii():
@@ -196,6 +206,19 @@ class _Discloser:
         # there are.
         leaves = [self.disclose(leaf, value) for leaf, value in group.items()]
         return self.disclose(name, {"_sd": sorted(leaves)})
+
+    def disclose_ladder(self, name: str, rungs: Mapping[str, bool], size: int) -> str:
+        # As many digests as there are thresholds, whatever the amount: their number would tell the bracket.
+        digests = [self.disclose(rung, value) for rung, value in rungs.items()]
+        digests += [self._decoy() for _ in range(size - len(digests))]
+        return self.disclose(name, {"_sd": sorted(digests)})
+
+    def _decoy(self) -> str:
+        digest = base64url_encode(sha256(self._random(DECOY_BYTES)))
+        if digest in self._decoys:
+            raise CredentialError("bad-data", "two decoys are the same: the randomness repeats")
+        self._decoys.add(digest)
+        return digest
 
     def in_order(self) -> tuple[str, ...]:
         return tuple(self._by_digest[digest] for digest in sorted(self._by_digest))

@@ -8,6 +8,7 @@ from verifier.checks.case import Case, failed, failed_by, instant, not_applicabl
 from verifier.errors import FormatError
 from verifier.formats.encoding import JSON
 from verifier.formats.key_binding import parse_key_binding, presentation_hash
+from verifier.formats.ladder import is_rung
 from verifier.formats.submission_request import ALL_ITEMS, parse_submission_request, request_nonce
 from verifier.policy import HOLDER
 from verifier.report import Finding
@@ -51,7 +52,11 @@ def check_holder(case: Case, request: bytes | None) -> Finding:
         return failed(HOLDER, "request-expired", "bound after the request had ended")
     missing = [item for item in asked.items if not _is_there(case, item)]
     if missing:
-        return passed(HOLDER, "items-missing", f"asked for and not handed over: {', '.join(missing)}")
+        # Holding back is the resident's right, and whether it suffices is the recipient's to say.
+        detail = f"asked for and not handed over: {', '.join(missing)}"
+        if any(is_rung(tuple(item.split("."))) for item in missing):
+            detail += "; a threshold that is not there is not confirmed"
+        return passed(HOLDER, "items-missing", detail)
     return passed(HOLDER)
 
 
