@@ -15,6 +15,7 @@ days in Japan).
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,13 +28,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from app.sealing.errors import CredentialError
 from verifier.errors import FormatError
 from verifier.formats.encoding import base64_encode, base64url_encode, canonical_json, sha256
-from verifier.formats.jose import format_jwk, parse_jwk, thumbprint
+from verifier.formats.jose import parse_jwk, thumbprint
 from verifier.formats.ladder import LADDERS, derive_ladders
 from verifier.formats.names import CREDENTIAL_TYP
 
 JAPAN: Final = timezone(timedelta(hours=9))
 SALT_BYTES: Final = 16
 DECOY_BYTES: Final = 32
+POOL_BYTES: Final = 1024
 CLEAR: Final = ("document_kind", "fiscal_year", "income_year", "issuing_authority")
 PLAIN: Final = ("certificate_number", "issued_on", "remarks", "title", "valid_until")
 GROUPS: Final = ("deductions", "dependants", "income", "person_status", "subject", "tax")
@@ -79,7 +81,7 @@ class PreparedCredential:
 def prepare_credential(
     data: Mapping[str, Any], frame: CredentialFrame, *, random: Random = os.urandom
 ) -> PreparedCredential:
-    """Build everything but the signature. `data`: certificate.json, parsed; `random`: makes the salts.
+    """Build everything but the signature. `data`: certificate.json, parsed; `random`: makes salts and decoys.
 
     Raises: CredentialError("bad-data" | "bad-frame").
     """
@@ -97,9 +99,7 @@ def prepare_credential(
             digests.append(maker.disclose("page_digest", _digest_text(frame.page_digest)))
         claims |= _frame_claims(frame, data)
         claims |= {"_sd": sorted(digests), "_sd_alg": "sha-256"}
-        text = (
-            f"{base64url_encode(canonical_json(_header(frame)))}.{base64url_encode(canonical_json(claims))}"
-        )
+        text = f"{_header(tuple(frame.certificates))}.{base64url_encode(canonical_json(claims))}"
     except FormatError as error:
         raise CredentialError("bad-data", error.code) from error
     return PreparedCredential(text, sha256(text.encode("ascii")), maker.in_order())
@@ -120,15 +120,8 @@ def build_x5c_header(certificates: Sequence[bytes], typ: str) -> dict[str, Any]:
 
     Raises: CredentialError("bad-frame").
     """
-    try:
-        parsed = [x509.load_der_x509_certificate(certificate) for certificate in certificates]
-        key = parsed[0].public_key()
-    except (ValueError, IndexError) as error:
-        raise CredentialError("bad-frame", "certificates are missing or unreadable") from error
-    if not isinstance(key, ec.EllipticCurvePublicKey) or any(c.subject == c.issuer for c in parsed):
-        raise CredentialError("bad-frame", "not a P-256 key, or a root among the certificates")
-    x5c = [base64_encode(certificate) for certificate in certificates]
-    return {"alg": "ES256", "kid": thumbprint(key), "typ": typ, "x5c": x5c}
+    kid, x5c = _x5c(tuple(certificates))
+    return {"alg": "ES256", "kid": kid, "typ": typ, "x5c": list(x5c)}
 
 
 def legal_day_start(day: date) -> int:
@@ -136,14 +129,29 @@ def legal_day_start(day: date) -> int:
     return int(datetime.combine(day, time.min, JAPAN).astimezone(UTC).timestamp())
 
 
-def _header(frame: CredentialFrame) -> dict[str, Any]:
-    return build_x5c_header(frame.certificates, CREDENTIAL_TYP)
+@functools.lru_cache(maxsize=16)
+def _x5c(certificates: tuple[bytes, ...]) -> tuple[str, tuple[str, ...]]:
+    # The same two certificates stand in front of every credential; reading them costs more than all its disclosures.
+    try:
+        parsed = [x509.load_der_x509_certificate(certificate) for certificate in certificates]
+        key = parsed[0].public_key()
+    except (ValueError, IndexError) as error:
+        raise CredentialError("bad-frame", "certificates are missing or unreadable") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or any(c.subject == c.issuer for c in parsed):
+        raise CredentialError("bad-frame", "not a P-256 key, or a root among the certificates")
+    return thumbprint(key), tuple(map(base64_encode, certificates))
+
+
+@functools.lru_cache(maxsize=16)
+def _header(certificates: tuple[bytes, ...]) -> str:
+    return base64url_encode(canonical_json(build_x5c_header(certificates, CREDENTIAL_TYP)))
 
 
 def _frame_claims(frame: CredentialFrame, data: Mapping[str, Any]) -> dict[str, Any]:
     if not frame.iss or not frame.vct or not frame.status_uri or frame.status_index < 0:
         raise CredentialError("bad-frame", "issuer, type or status are missing")
-    key = parse_jwk(dict(frame.holder_jwk))
+    holder = dict(frame.holder_jwk)
+    parse_jwk(holder)  # which takes a key in one form only
     issued, last = (_day(data[name]) for name in ("issued_on", "valid_until"))
     if last < issued:
         raise CredentialError("bad-data", "valid_until lies before issued_on")
@@ -153,7 +161,7 @@ def _frame_claims(frame: CredentialFrame, data: Mapping[str, Any]) -> dict[str, 
         # Whole days: a finer time would tell copies, and requests, apart.
         "iat": legal_day_start(issued),
         "exp": legal_day_start(last + timedelta(days=1)),
-        "cnf": {"jwk": format_jwk(key)},
+        "cnf": {"jwk": holder},
         "status": {"status_list": {"idx": frame.status_index, "uri": frame.status_uri}},
     }
 
@@ -177,8 +185,8 @@ def _check_data(data: Mapping[str, Any]) -> None:
         raise CredentialError("bad-data", "other members than those of certificate.json")
     if not all(isinstance(data[name], Mapping) and data[name] for name in GROUPS):
         raise CredentialError("bad-data", "a group is not an object, or empty")
-    nested = [value for name in GROUPS for value in data[name].values()]
-    if any(isinstance(value, (Mapping, list, tuple)) for value in nested):
+    # By type: the canonical form refuses every other kind of value.
+    if any(type(value) in (dict, list) for name in GROUPS for value in data[name].values()):
         raise CredentialError("bad-data", "groups are one level deep")
 
 
@@ -187,18 +195,18 @@ class _Discloser:
 
     def __init__(self, random: Random) -> None:
         self._random = random
+        self._pool = b""
         self._by_digest: dict[str, str] = {}
         self._decoys: set[str] = set()
 
     def disclose(self, name: str, value: Any) -> str:
         if not name.isascii():
             raise CredentialError("bad-data", "claim names are ASCII")
-        salt = base64url_encode(self._random(SALT_BYTES))
+        salt = base64url_encode(self._fresh(SALT_BYTES))
         encoded = base64url_encode(canonical_json([salt, name, value]))
         digest = base64url_encode(sha256(encoded.encode("ascii")))
-        if digest in self._by_digest:
+        if self._by_digest.setdefault(digest, encoded) is not encoded:
             raise CredentialError("bad-data", "two disclosures are the same: the salts repeat")
-        self._by_digest[digest] = encoded
         return digest
 
     def disclose_group(self, name: str, group: Mapping[str, Any]) -> str:
@@ -214,11 +222,18 @@ class _Discloser:
         return self.disclose(name, {"_sd": sorted(digests)})
 
     def _decoy(self) -> str:
-        digest = base64url_encode(sha256(self._random(DECOY_BYTES)))
+        digest = base64url_encode(sha256(self._fresh(DECOY_BYTES)))
         if digest in self._decoys:
             raise CredentialError("bad-data", "two decoys are the same: the randomness repeats")
         self._decoys.add(digest)
         return digest
+
+    def _fresh(self, size: int) -> bytes:
+        # In blocks: a hundred small questions to the system are a tenth of a credential's time. Each byte is used once.
+        if len(self._pool) < size:
+            self._pool = self._random(POOL_BYTES)
+        fresh, self._pool = self._pool[:size], self._pool[size:]
+        return fresh
 
     def in_order(self) -> tuple[str, ...]:
         return tuple(self._by_digest[digest] for digest in sorted(self._by_digest))

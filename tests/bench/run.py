@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.bench import speed  # noqa: E402
+from tests.bench.credential_bench import bench_credentials  # noqa: E402
 from tests.bench.measure import Table, median  # noqa: E402
 
 
@@ -25,6 +26,7 @@ def main() -> int:
     table = Table()
     bench_city(table)
     bench_steps(table)
+    bench_credentials(table)
     bench_log(table)
     speed.bench_million(table)
     speed.bench_gas(table)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 import json
+import random
 import zlib
 from datetime import UTC, datetime, timedelta
 
@@ -153,13 +155,10 @@ def test_salts_are_fresh_and_disclosures_in_the_order_of_their_digests():
 
 
 def test_with_given_randomness_the_preparation_is_repeatable():
-    def counter():
-        count = iter(range(1000))
-        return lambda size: next(count).to_bytes(size, "big")
-
-    assert prepare_credential(SAMPLE, frame(), random=counter()) == prepare_credential(
-        SAMPLE, frame(), random=counter()
+    one, two, other = (
+        prepare_credential(SAMPLE, frame(), random=random.Random(seed).randbytes) for seed in (7, 7, 8)
     )
+    assert one == two != other
 
 
 def test_salts_that_repeat_are_refused():
@@ -169,14 +168,25 @@ def test_salts_that_repeat_are_refused():
         prepare_credential(twins, frame(), random=bytes)
 
 
-def test_decoys_that_repeat_are_refused():
-    count = iter(range(1000))
-
-    def poor(size):
-        return bytes(size) if size == 32 else next(count).to_bytes(size, "big")
-
+def test_decoys_that_repeat_are_refused(monkeypatch):
+    monkeypatch.setattr("app.sealing.credential.DECOY_BYTES", 0)
     with pytest.raises(CredentialError, match="two decoys"):
-        prepare_credential(SAMPLE, frame(), random=poor)
+        prepare_credential(SAMPLE, frame())
+
+
+def test_no_random_byte_is_used_twice():
+    """Salts and decoys are cut from blocks: each cut lies behind the one before it."""
+    blocks = []
+
+    def draw(size):
+        blocks.append(random.Random(len(blocks)).randbytes(size))
+        return blocks[-1]
+
+    prepared = prepare_credential(SAMPLE, frame(), random=draw)
+    salts = [base64url_decode(json.loads(base64url_decode(d))[0]) for d in prepared.disclosures]
+    places = sorted(next((n, b.index(salt)) for n, b in enumerate(blocks) if salt in b) for salt in salts)
+    assert all(b[0] > a[0] or b[1] >= a[1] + 16 for a, b in itertools.pairwise(places))
+    assert len(places) == len(prepared.disclosures)
 
 
 def digest_counts(text):

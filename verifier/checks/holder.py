@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hmac
 
 from verifier.checks.case import Case, failed, failed_by, instant, not_applicable, passed, undetermined
@@ -9,7 +10,12 @@ from verifier.errors import FormatError
 from verifier.formats.encoding import JSON
 from verifier.formats.key_binding import parse_key_binding, presentation_hash
 from verifier.formats.ladder import is_rung
-from verifier.formats.submission_request import ALL_ITEMS, parse_submission_request, request_nonce
+from verifier.formats.submission_request import (
+    ALL_ITEMS,
+    SubmissionRequest,
+    parse_submission_request,
+    request_nonce,
+)
 from verifier.policy import HOLDER
 from verifier.report import Finding
 
@@ -37,10 +43,10 @@ def check_holder(case: Case, request: bytes | None) -> Finding:
         issued = instant(binding.issued)
         if request is None:
             return undetermined(HOLDER, "request-needed", "the request it was made for is needed")
-        asked = parse_submission_request(request)
+        asked, audience = _asked(request)
     except FormatError as error:
         return failed_by(HOLDER, error)
-    if not hmac.compare_digest(binding.audience.encode(), asked.audience().encode()):
+    if not hmac.compare_digest(binding.audience.encode(), audience.encode()):
         return failed(HOLDER, "other-audience", "made for another recipient")
     if not hmac.compare_digest(binding.nonce.encode(), request_nonce(request).encode()):
         return failed(HOLDER, "other-request", "made for another request")
@@ -58,6 +64,13 @@ def check_holder(case: Case, request: bytes | None) -> Finding:
             detail += "; a threshold that is not there is not confirmed"
         return passed(HOLDER, "items-missing", detail)
     return passed(HOLDER)
+
+
+@functools.lru_cache(maxsize=8)
+def _asked(request: bytes) -> tuple[SubmissionRequest, str]:
+    # By all its bytes: a desk examines many answers to one request of its own.
+    asked = parse_submission_request(request)
+    return asked, asked.audience()
 
 
 def _is_there(case: Case, item: str) -> bool:
