@@ -27,7 +27,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from app.sealing.errors import CredentialError
 from verifier.errors import FormatError
-from verifier.formats.encoding import base64_encode, base64url_encode, canonical_json, sha256
+from verifier.formats.encoding import (
+    base64_encode,
+    base64url_digest,
+    base64url_encode,
+    canonical_json,
+    sha256,
+)
 from verifier.formats.jose import parse_jwk, thumbprint
 from verifier.formats.ladder import LADDERS, derive_ladders
 from verifier.formats.names import CREDENTIAL_TYP
@@ -195,7 +201,7 @@ class _Discloser:
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self._pool = b""
+        self._pool, self._used = b"", 0
         self._by_digest: dict[str, str] = {}
         self._decoys: set[str] = set()
 
@@ -204,7 +210,7 @@ class _Discloser:
             raise CredentialError("bad-data", "claim names are ASCII")
         salt = base64url_encode(self._fresh(SALT_BYTES))
         encoded = base64url_encode(canonical_json([salt, name, value]))
-        digest = base64url_encode(sha256(encoded.encode("ascii")))
+        digest = base64url_digest(encoded.encode("ascii"))
         if self._by_digest.setdefault(digest, encoded) is not encoded:
             raise CredentialError("bad-data", "two disclosures are the same: the salts repeat")
         return digest
@@ -222,7 +228,7 @@ class _Discloser:
         return self.disclose(name, {"_sd": sorted(digests)})
 
     def _decoy(self) -> str:
-        digest = base64url_encode(sha256(self._fresh(DECOY_BYTES)))
+        digest = base64url_digest(self._fresh(DECOY_BYTES))
         if digest in self._decoys:
             raise CredentialError("bad-data", "two decoys are the same: the randomness repeats")
         self._decoys.add(digest)
@@ -230,10 +236,10 @@ class _Discloser:
 
     def _fresh(self, size: int) -> bytes:
         # In blocks: a hundred small questions to the system are a tenth of a credential's time. Each byte is used once.
-        if len(self._pool) < size:
-            self._pool = self._random(POOL_BYTES)
-        fresh, self._pool = self._pool[:size], self._pool[size:]
-        return fresh
+        if len(self._pool) - self._used < size:
+            self._pool, self._used = self._random(POOL_BYTES), 0
+        self._used += size
+        return self._pool[self._used - size : self._used]
 
     def in_order(self) -> tuple[str, ...]:
         return tuple(self._by_digest[digest] for digest in sorted(self._by_digest))

@@ -20,9 +20,8 @@ from verifier.formats.encoding import (
     JSON,
     base64_decode,
     base64url_decode,
-    base64url_encode,
+    base64url_digest,
     parse_json,
-    sha256,
 )
 from verifier.formats.jose import Jws, parse_jwk, parse_jws
 from verifier.formats.ladder import LADDER_CLAIMS
@@ -136,7 +135,7 @@ def parse_disclosure(data: bytes) -> Disclosure:
     name: JSON = value[1] if len(value) == 3 else None
     if len(value) == 3 and (not isinstance(name, str) or name in _RESERVED):
         raise FormatError("bad-disclosure", "a reserved or missing claim name")
-    return Disclosure(encoded, base64url_encode(sha256(data)), value[0], name, value[-1])
+    return Disclosure(encoded, base64url_digest(data), value[0], name, value[-1])
 
 
 def has_canonical_order(credential: Credential) -> bool:

@@ -59,6 +59,12 @@ def base64url_decode(text: str) -> bytes:
     return data
 
 
+def base64url_digest(text: bytes) -> str:
+    """base64url of the SHA-256 digest of `text`, 43 characters: the hash that SD-JWT writes everywhere."""
+    digest = hashlib.sha256(text).digest()
+    return binascii.b2a_base64(digest, newline=False).translate(_TO_URLSAFE, b"=").decode("ascii")
+
+
 def base64_encode(data: bytes) -> str:
     """Standard base64 with padding (RFC 4648 section 4)."""
     return base64.b64encode(data).decode("ascii")
