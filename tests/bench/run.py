@@ -77,6 +77,7 @@ def bench_steps(table: Table) -> None:
         table.measure("page: text compared with the data", "pages", 20, steps.compare_text)
         table.measure("seal: PAdES B-LT incl. time-stamp", "pages", 20, steps.seal)
         table.measure("credential: SD-JWT VC", "credentials", 200, steps.credential)
+        table.measure("status list: 2^20 entries, 1 % invalid", "lists", 50, steps.status_list)
         table.measure("bundle: evidence, archive", "bundles", 200, steps.bundle)
         table.measure("verify: bundle, offline", "bundles", 50, steps.verify)
         table.measure("package: encrypt to the phone", "packages", 200, steps.pack)
