@@ -1,7 +1,7 @@
 // A second, independent wallet: Sphereon's client of OpenID4VCI draft 15 (pre-authorized code, one singular proof).
 //
 // Input: {offer, base, tx_code, configuration (default: the offer's first)}; output: {credentials, keys, notification_id, version, calls}.
-// It has no fetch callback: it calls cross-fetch, which calls node-fetch. So addresses are mapped there, before it loads.
+// It has no fetch callback: it calls cross-fetch, which calls node-fetch; addresses are mapped there, before it loads.
 import { createRequire } from "node:module";
 import * as jose from "jose";
 import { answer, question } from "./conversation.mjs";
