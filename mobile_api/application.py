@@ -27,6 +27,7 @@ from mobile_api.door import EXTENSION, Door, Waiters
 from mobile_api.limits import RateLimits
 from mobile_api.logs import register_logs
 from mobile_api.mail_relay import smtp_deliverer
+from mobile_api.openapi import document
 from mobile_api.problems import register_problems
 from mobile_api.settings import Settings, check_settings
 from mobile_api.store.engine import migrate, open_store
@@ -74,7 +75,7 @@ def create_app(
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0, x_host=0)  # type: ignore[method-assign]
     register_logs(app)
     register_problems(app)
-    for room in (accounts, mailbox, packages, submissions, mail_relay, city, health, public_files):
+    for room in (accounts, mailbox, packages, submissions, mail_relay, city, health, public_files, document):
         app.register_blueprint(room.blueprint)
     return app
 
