@@ -58,6 +58,8 @@ def create_app(
     store = open_store(settings.database_url)
     migrate(store)
     app = Flask(__name__, static_folder=None)
+    # A doubled slash is another path, not found: Flask would send a redirect made of the caller's Host header.
+    app.url_map.merge_slashes = False
     app.extensions[EXTENSION] = Door(
         settings=settings,
         store=store,

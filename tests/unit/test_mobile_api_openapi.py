@@ -13,7 +13,7 @@ from mobile_api import forms, public_files
 from mobile_api.openapi import document, pieces
 from mobile_api.openapi.document import build_document, described_routes, served_routes
 from mobile_api.openapi.public_files import KINDS
-from tests.support.door_house import PUBLIC_URL, make_house
+from tests.support.door_house import CITY, PUBLIC_URL, make_house
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +92,24 @@ def test_every_kind_of_public_file_is_described() -> None:
         assert re.findall(r"\{(\w+)\}", template) == names
         made = re.escape(template).replace(r"\{", "{").replace(r"\}", "}")
         assert re.fullmatch(made.format(**{name: f"(?:{form})" for name, form in forms_.items()}), example)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", "/city/public//x"),
+        ("GET", f"/{CITY}//log/1/checkpoint"),
+        ("GET", "/v1//accounts"),
+        ("GET", "//healthz"),
+    ],
+)
+def test_a_doubled_slash_is_no_redirect_to_whatever_host_was_named(
+    app: Flask, method: str, path: str
+) -> None:
+    answer = app.test_client().open(path, method=method, headers={"Host": "elsewhere.example"})
+    assert answer.status_code in (401, 404, 405), answer.status
+    assert answer.content_type == "application/problem+json"
+    assert "elsewhere" not in str(answer.headers) + answer.text
 
 
 def test_the_problem_schema_is_what_problems_say(app: Flask) -> None:
