@@ -33,6 +33,5 @@ function described(error) {
   // What the server answered, where a library keeps it: an OAuth or OpenID4VCI error object.
   const response = error?.errorResponse ?? error?.response?.credentialErrorResponseResult?.data;
   if (response) said.response = response;
-  if (process.env.AKASHI_TRACE) said.stack = error?.stack;
   return said;
 }

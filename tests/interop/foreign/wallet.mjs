@@ -8,7 +8,8 @@
 //   dpop, notify (an event, or true = credential_accepted), request_encryption, response_encryption, enc
 //   anchors        [PEM]: ask for signed metadata and check it
 //   client_id, redirect_uri, provider {jwk, x5c, issuer}: the wallet's maker (模擬); without it no attestation
-//   attest_client, attest_keys: false leaves one of the two attestations out
+//   attest_client, attest_keys: false leaves one of the two attestations out;  one_proof: true proves the first key only,
+//                  its attestation names all of them (OpenID4VCI 1.0 Appendix F.1: a credential for each)
 //   nonces         false: prove without asking for a nonce;  polls (default 20): how often a deferred one is asked for
 // In the authorization-code flow it prints {authorization_url} and waits for a line {redirect_url}.
 import { Oauth2Client, clientAuthenticationAnonymous, clientAuthenticationClientAttestationJwt,
@@ -107,7 +108,7 @@ class Wallet {
     const keyAttestationJwt = attested
       ? await this.maker.attestKeys(keys.map((key) => key.publicJwk), nonce) : undefined;
     const proofs = [];
-    for (const key of keys) {
+    for (const key of this.wish.one_proof ? keys.slice(0, 1) : keys) {
       const { jwt } = await this.client.createCredentialRequestJwtProof({
         issuerMetadata: this.metadata,
         credentialConfigurationId: this.configuration,
