@@ -35,3 +35,16 @@ function described(error) {
   if (response) said.response = response;
   return said;
 }
+
+/** From now on it is this second: for libraries that ask the clock themselves. */
+export function stopClock(seconds) {
+  const Real = Date;
+  globalThis.Date = class extends Real {
+    constructor(...given) {
+      super(...(given.length ? given : [seconds * 1000]));
+    }
+    static now() {
+      return seconds * 1000;
+    }
+  };
+}
