@@ -1,4 +1,4 @@
-"""A wallet that others wrote (@openid4vc/openid4vp, dcql, @sd-jwt, jose) answers our OpenID4VP request, and the desk judges.
+"""A wallet that others wrote (@openid4vc/openid4vp, dcql, @sd-jwt, jose) answers our OpenID4VP request; the desk judges.
 
 The libraries accept our signed request by themselves: JAR, `x509_hash`, DCQL, `direct_post.jwt`. What they check of it and
 what they do not is tried with a request that is wrong in one place.

