@@ -125,6 +125,15 @@ def answer(
     return piece
 
 
+def oauth_error(description: str, *, challenge: bool = False) -> Piece:
+    """An answer of a protocol end point that refuses (RFC 6749 section 5.2); with `challenge`, WWW-Authenticate too.
+
+    It goes among the answers of an operation, not among its problems: `description` names the codes.
+    """
+    headers = {"WWW-Authenticate": "RFC 6750 section 3, RFC 9449 section 7.1"} if challenge else None
+    return answer(description, {"$ref": "#/components/schemas/OAuthError"}, headers=headers)
+
+
 def gone() -> Piece:
     """204."""
     return answer("done; also when it was done before")
@@ -195,6 +204,11 @@ SCHEMAS: Final[Piece] = {
     "PublicKey": {
         "description": "A P-256 public key (RFC 7517), exactly these members.",
         **members({"crv": {"const": "P-256"}, "kty": {"const": "EC"}, "x": text(HASH), "y": text(HASH)}),
+    },
+    "OAuthError": {
+        "type": "object",
+        "properties": {"error": text(r"^[a-z_]+$"), "error_description": text(r"^[ !#-\[\]-~]*$")},
+        "required": ["error"],
     },
     "Package": {
         "description": "A JWE in general JSON serialisation (RFC 7516 section 7.2.1), strict and canonical: "

@@ -118,6 +118,16 @@ def test_the_problem_schema_is_what_problems_say(app: Flask) -> None:
     assert set(said) == set(schema["properties"]) == set(schema["required"])
 
 
+def test_protocol_end_points_are_described_with_the_same_pieces() -> None:
+    """OAuth's errors are ASCII without quotation mark and backslash (RFC 6749 section 5.2)."""
+    refused = pieces.oauth_error("invalid_grant", challenge=True)
+    described = pieces.operation("A token", name="token", answers={400: refused}, problems={429: ""})
+    assert set(described["responses"]) == {"400", "429", "503"}
+    assert "WWW-Authenticate" in refused["headers"]
+    form = re.compile(pieces.SCHEMAS["OAuthError"]["properties"]["error_description"]["pattern"])
+    assert form.search("no such code (it was used)") and not any(map(form.search, ('a "b"', "a\\b", "市")))
+
+
 def _references(value: object) -> set[str]:
     if isinstance(value, dict):
         own = {value["$ref"]} if "$ref" in value else set()
