@@ -107,8 +107,8 @@ def check_redirect(uri: str, client: WalletClient) -> str:
         host, port = parts.hostname, parts.port
     except ValueError:
         raise bad from None
-    scheme = uri.partition(":")[0]
-    if _SCHEME.fullmatch(scheme) is None or "@" in parts.netloc:
+    scheme, _, rest = uri.partition(":")
+    if not rest or _SCHEME.fullmatch(scheme) is None or "@" in parts.netloc:
         raise bad
     local = scheme == "http" and host in ("127.0.0.1", "::1") and port is not None
     if scheme in _NO_APPS and not local:
