@@ -95,7 +95,7 @@ class Settings:
     wallet_login_wait: int = 15
     wallet_waiters: int = 6
     wallet_nonce_life: int = 300
-    wallet_token_life: int = 3600
+    wallet_access_life: int = 3600
     wallet_offer_life: int = _DAY
     wallet_dpop_nonce: str = "accepted"
     rate_wallet: int = 600
@@ -249,7 +249,7 @@ VARIABLES: Final[tuple[Variable, ...]] = (
         "wallets that wait at a time in a process; each holds a thread",
     ),
     Variable("WALLET_NONCE_LIFE", _integer(30, 3600), "300", "seconds a challenge for a key proof counts"),
-    Variable("WALLET_TOKEN_LIFE", _integer(60, _DAY), "3600", "seconds an access token of a wallet counts"),
+    Variable("WALLET_ACCESS_LIFE", _integer(60, _DAY), "3600", "seconds an access token of a wallet counts"),
     Variable("WALLET_OFFER_LIFE", _integer(60, 7 * _DAY), str(_DAY), "longest life of an offer's code"),
     Variable(
         "WALLET_DPOP_NONCE",

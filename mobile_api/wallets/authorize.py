@@ -114,7 +114,7 @@ def _grant(wallets: WalletDoor, profile: str, session: Session, pushed: bytes, g
     end = wallets.seconds() + CODE_LIFE
     code = make_ticket(wallets.door.random, end)
     # Its hash is kept as long as the tokens of this code may live, so that a reuse of the code ends them.
-    until = until_minute(end + wallets.door.settings.wallet_token_life)
+    until = until_minute(end + wallets.door.settings.wallet_access_life)
     with wallets.door.store.write() as connection:
         wallet_grants.grant_session(connection, session.session, grant, ticket_hash(CODE, code), until)
     return _back(wallets, profile, pushed, {"code": code})

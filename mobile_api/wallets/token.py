@@ -88,7 +88,7 @@ def _grant(
     wallets: WalletDoor, profile: str, redeem: Redeem, client: WalletClient | None, proof: DpopProof | None
 ) -> Response:
     door = wallets.door
-    life = door.settings.wallet_token_life
+    life = door.settings.wallet_access_life
     end = wallets.seconds() + life
     text = make_ticket(door.random, end)
     marks = [known.mark for known in (client, proof) if known is not None]

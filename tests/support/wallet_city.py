@@ -100,7 +100,7 @@ class WalletCity:
 
     def call(self, method: str, path: str, body: bytes = b"", app: Flask | None = None) -> Any:
         """One authenticated call."""
-        token = _city_token(self.mailbox_key, method, path.partition("?")[0], body, self.clock())
+        token = city_token(self.mailbox_key, method, path.partition("?")[0], body, self.clock())
         client = (app or self.app).test_client()
         return client.open(path, method=method, data=body, headers={"Authorization": f"Bearer {token}"})
 
@@ -238,7 +238,7 @@ def issuer_metadata(profile: str, key: ec.EllipticCurvePrivateKey, **changes: An
     return {**document, **changes}
 
 
-def _city_token(key: ec.EllipticCurvePrivateKey, method: str, path: str, body: bytes, now: Any) -> str:
+def city_token(key: ec.EllipticCurvePrivateKey, method: str, path: str, body: bytes, now: Any) -> str:
     seconds = int(now.timestamp())
     claims = {
         "htm": method,
