@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from mobile_api.store.once import insert_once
 from mobile_api.store.wallet_tables import wallet_exchanges, wallet_nonce_keys, wallet_transactions
@@ -16,6 +16,11 @@ from mobile_api.wallet_nonce import NonceKey
 
 LIFE: Final = 60
 """Seconds a question lies here, in whole minutes: one to two."""
+
+# The statements of every exchange are put together once.
+_ADD: Final = wallet_exchanges.insert()
+_DROP: Final = delete(wallet_exchanges).where(wallet_exchanges.c.exchange == bindparam("of"))
+_REPLY: Final = select(wallet_exchanges.c.reply).where(wallet_exchanges.c.exchange == bindparam("of"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +33,8 @@ class Exchange:
 
 def add_exchange(connection: Connection, exchange: str, body: bytes, minute: int) -> None:
     """Store a question."""
-    connection.execute(
-        wallet_exchanges.insert().values(exchange=exchange, body=body, waiting=1, created_minute=minute)
-    )
+    row = {"exchange": exchange, "body": body, "waiting": 1, "created_minute": minute}
+    connection.execute(_ADD, row)
 
 
 def list_exchanges(connection: Connection, limit: int, minute: int) -> list[Exchange]:
@@ -72,9 +76,7 @@ def put_reply(connection: Connection, exchange: str, reply: bytes) -> bool | Non
 
 def find_reply(connection: Connection, exchange: str) -> bytes | None:
     """The answer, if it is there."""
-    reply = connection.execute(
-        select(wallet_exchanges.c.reply).where(wallet_exchanges.c.exchange == exchange)
-    ).scalar_one_or_none()
+    reply = connection.execute(_REPLY, {"of": exchange}).scalar_one_or_none()
     return None if reply is None else bytes(reply)
 
 
@@ -89,7 +91,7 @@ def leave_exchange(connection: Connection, exchange: str) -> None:
 
 def drop_exchange(connection: Connection, exchange: str) -> None:
     """The question is done with."""
-    connection.execute(delete(wallet_exchanges).where(wallet_exchanges.c.exchange == exchange))
+    connection.execute(_DROP, {"of": exchange})
 
 
 def add_transaction(connection: Connection, transaction_hash: str, grant: str, until_minute: int) -> None:

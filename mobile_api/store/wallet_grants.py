@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, or_, select, update
 
 from mobile_api.store.once import insert_once
 from mobile_api.store.wallet_tables import wallet_offers, wallet_sessions, wallet_tokens
 
 MAX_ATTEMPTS: Final = 5
 """Wrong tx_codes before an offer is dead."""
+_TOKEN: Final = select(wallet_tokens).where(wallet_tokens.c.token_hash == bindparam("of"))
 
 
 class Redemption(StrEnum):
@@ -178,9 +179,7 @@ def add_token(connection: Connection, token: Token) -> None:
 
 def find_token(connection: Connection, token_hash: str) -> Token | None:
     """What this token stands for. Whether its time is over the token itself says."""
-    row = connection.execute(
-        select(wallet_tokens).where(wallet_tokens.c.token_hash == token_hash)
-    ).one_or_none()
+    row = connection.execute(_TOKEN, {"of": token_hash}).one_or_none()
     if row is None:
         return None
     return Token(

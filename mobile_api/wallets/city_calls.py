@@ -9,7 +9,7 @@ from typing import Final
 
 from flask import Blueprint, Response
 
-from mobile_api.city_authentication import check_city
+from mobile_api.city_authentication import check_city, verify_city_token
 from mobile_api.door import the_door
 from mobile_api.errors import Problem
 from mobile_api.exchanges import MAX_ANSWER_BYTES
@@ -58,10 +58,14 @@ def put_answer(exchange: str) -> Response:
     """The one answer, a package to the question's reply key. 200, 404 nobody waits any more, 409 other bytes."""
     door = the_door()
     body = read_body(MAX_REPLY)
-    check_city(door.city_keys, door.store, body, "mailbox", door.clock())
+    token = verify_city_token(door.city_keys, body, "mailbox", door.clock())
+    identifier = account_id(exchange)
     if parse_package(body, max_bytes=MAX_REPLY).typ != EXCHANGE_TYPE:
         raise Problem(400, "not-an-answer", "an exchange package is expected")
-    taken = the_wallet_door().desk.hand_over(account_id(exchange), body)
+    # One transaction for the token and the answer: this is the way that is gone most often.
+    with door.store.write() as connection:
+        token.use_up(connection)
+        taken = the_wallet_door().desk.hand_over(connection, identifier, body)
     if taken is None:
         raise Problem(404, "nobody-waits", "nobody waits for this answer")
     if not taken:

@@ -111,9 +111,12 @@ class ExchangeDesk:
             with self._lock:
                 self._waiters.pop(exchange, None)
 
-    def hand_over(self, exchange: str, reply: bytes) -> bool | None:
-        """The city's answer has come to this process. True: taken; False: another one is there; None: nobody waits."""
-        door = self._door
+    def hand_over(self, connection: Connection, exchange: str, reply: bytes) -> bool | None:
+        """The city's answer has come to this process. True: taken; False: another one is there; None: nobody waits.
+
+        The row goes in the caller's transaction. Should that fail after the waiter has its answer, the city is
+        asked the same once more and finds nobody waiting.
+        """
         with self._lock:
             waiter = self._waiters.get(exchange)
             if waiter is not None and waiter.reply is not None:
@@ -121,12 +124,9 @@ class ExchangeDesk:
             if waiter is not None:
                 waiter.reply = reply
         if waiter is None:
-            with door.store.write() as connection:
-                return wallet_exchanges.put_reply(connection, exchange, reply)
+            return wallet_exchanges.put_reply(connection, exchange, reply)
+        wallet_exchanges.drop_exchange(connection, exchange)
         waiter.came.set()
-        # The waiter has it; the row only has to go before the city looks again.
-        with door.store.write() as connection:
-            wallet_exchanges.drop_exchange(connection, exchange)
         return True
 
     def _put(self, exchange: str, sealed: bytes, marks: Sequence[Mark]) -> None:
