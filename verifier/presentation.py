@@ -126,9 +126,9 @@ def examine_presentation(
     return _report(walk, policy, now, lists, (asked, presented))
 
 
-def pending_report(policy: Policy, now: dt.datetime, detail: str) -> Report:
-    """What can be said while no answer has come: nothing."""
-    finding = undetermined(HOLDER, "no-answer-yet", detail, retry=True)
+def pending_report(policy: Policy, now: dt.datetime, code: str, detail: str, *, retry: bool) -> Report:
+    """What can be said while there is no answer to examine: nothing. `code` and `detail` say why there is none."""
+    finding = undetermined(HOLDER, code, detail, retry=retry)
     verdict, reading = conclude([finding], policy)
     return Report(verdict, reading, now, policy.name, PRESENTATION, (finding,), NOT_ASKED)
 

@@ -101,6 +101,8 @@ def _check_times(
         binding.not_before is not None and instant(binding.not_before) > case.now + skew
     ):
         return failed(HOLDER, "bound-in-the-future", "bound in the future of this computer's clock")
+    if max(issued, received) > instant(request.expires) + skew:
+        return failed(HOLDER, "request-expired", "bound or handed over after the request had ended")
     # The door says when the answer came. It is believed within the life of the request only, and never beyond now.
     arrived = min(max(received, instant(request.issued)), case.now)
     if arrived - issued > case.policy.max_binding_age:
@@ -109,8 +111,6 @@ def _check_times(
         return failed(HOLDER, "binding-too-old", "bound before the request was made")
     if binding.expires is not None and arrived > instant(binding.expires) + skew:
         return failed(HOLDER, "binding-too-old", "the binding had ended when it arrived")
-    if max(issued, received) > instant(request.expires) + skew:
-        return failed(HOLDER, "request-expired", "bound or handed over after the request had ended")
     return passed(HOLDER)
 
 

@@ -35,10 +35,13 @@ def run(options: argparse.Namespace) -> int:
             raise UsageError("passphrase", "an empty passphrase protects nothing")
         if options.passphrase_file is None and read_passphrase(None, "Again: ") != passphrase:
             raise UsageError("passphrase", "the two passphrases differ")
+    certificate_file = certificate_path(options.file)
+    if certificate_file.exists():
+        raise UsageError("file-exists", f"{certificate_file.name} exists and is not overwritten")
     keys = generate_desk_keys()
     write_key_file(options.file, format_desk_keys(keys, passphrase))
     signing = keys.for_signing().public_key()
-    certificate = desk_certificate(certificate_path(options.file), signing, read_time(None))
+    certificate = desk_certificate(certificate_file, signing, read_time(None))
     public = {
         "keys": [keys.kid],
         "signing_key": thumbprint(signing),

@@ -1,7 +1,7 @@
 """Ask a resident for a certificate: sign the request, store it at the street door, print its QR code.
 
-Without --wallet the request is for the city's own app. With --wallet it is for any wallet that speaks OpenID4VP 1.0, and with
---out as well for both; --json prints one object for programs and implies --wallet.
+Without --wallet the request is for the city's own app. With --wallet it is for any wallet that speaks OpenID4VP 1.0, and
+with --out as well for both; --json prints one object for programs and implies --wallet.
 """
 
 from __future__ import annotations

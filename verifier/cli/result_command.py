@@ -32,6 +32,14 @@ from verifier.trust import TrustList
 
 MAX_SECONDS = 3600
 _PAUSE = 1.0
+_REASONS = {
+    "http-403": (
+        "wrong-response-code",
+        "the answer came back with another browser; it needs --response-code",
+        False,
+    ),
+    "http-404": ("request-ended", "the street door does not hold this request any more", False),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,13 +69,19 @@ def run(options: argparse.Namespace) -> int:
         key = pending.open_key(keys.encryption)
     except FormatError as error:
         raise UsageError("other-key", "the result file belongs to another key file") from error
-    answered = read_answer(options.result)
-    fetched = False
+    answered, fetched = read_answer(options.result), False
+    missing = ("no-answer-yet", "nobody has answered yet", True)
     if answered is None and not options.offline:
-        answered = _fetch(options, pending, keys.for_signing())
+        try:
+            answered = _fetch(options, pending, keys.for_signing())
+        except SourceError as error:
+            missing = _REASONS.get(
+                error.code, ("door-unreachable", f"no answer from the door: {error.code}", True)
+            )
         fetched = answered is not None
     if answered is None:
-        report = pending_report(WALLET, read_time(options.at), "nobody has answered yet")
+        code, detail, retry = missing
+        report = pending_report(WALLET, read_time(options.at), code, detail, retry=retry)
     else:
         report = _examine(options, pending, key, answered, trust)
     if options.json:
