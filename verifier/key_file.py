@@ -88,6 +88,8 @@ def write_key_file(path: Path, data: bytes) -> None:
     try:
         with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
             file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # a request that was posted and whose key was lost could not be answered
         with contextlib.suppress(OSError, NotImplementedError):
             path.chmod(0o600)
     except FileExistsError as error:
