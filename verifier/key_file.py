@@ -27,6 +27,7 @@ from verifier.errors import FormatError, LimitError, UsageError
 from verifier.formats.jose import thumbprint
 
 MAX_KEY_FILE_BYTES: Final = 16 << 10
+SCALAR_SIZE: Final = 32
 _BLOCK: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]+-----END [A-Z ]*PRIVATE KEY-----")
 
 
@@ -77,6 +78,21 @@ def parse_desk_keys(data: bytes, passphrase: bytes | None = None) -> DeskKeys:
         raise FormatError("bad-key-file", "a key file holds one or two private keys")
     keys = [_load(block, passphrase) for block in blocks]
     return DeskKeys(keys[0], keys[1] if len(keys) == 2 else None)
+
+
+def private_key_scalar(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """A P-256 private key as 32 bytes, for sealing it into something else."""
+    return key.private_numbers().private_value.to_bytes(SCALAR_SIZE, "big")
+
+
+def load_private_key_scalar(scalar: bytes) -> ec.EllipticCurvePrivateKey:
+    """Inverse of `private_key_scalar`. Raises: FormatError("bad-key")."""
+    if len(scalar) != SCALAR_SIZE:
+        raise FormatError("bad-key", "a P-256 private key has 32 bytes")
+    try:
+        return ec.derive_private_key(int.from_bytes(scalar, "big"), ec.SECP256R1())
+    except ValueError as error:
+        raise FormatError("bad-key", "not a private key of P-256") from error
 
 
 def write_key_file(path: Path, data: bytes) -> None:

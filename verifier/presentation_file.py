@@ -31,12 +31,11 @@ from verifier.formats.presentation_request import (
 )
 from verifier.formats.presentation_response import MAX_RESPONSE_BYTES
 from verifier.formats.submission_request import format_instant, parse_instant
-from verifier.key_file import write_key_file
+from verifier.key_file import load_private_key_scalar, private_key_scalar, write_key_file
 from verifier.presentation_door import Answered
 
 MAX_RESULT_FILE_BYTES: Final = MAX_REQUEST_OBJECT_BYTES + (16 << 10)
 ANSWER_SUFFIX: Final = ".answer"
-_SCALAR_SIZE: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +59,13 @@ class PendingPresentation:
         return parse_presentation_request(self.request)
 
     def open_key(self, desk: ec.EllipticCurvePrivateKey) -> ec.EllipticCurvePrivateKey:
-        """The private key of the answer. Raises: FormatError("decryption-failed", …)."""
-        scalar = open_compact(self.key, agreement(desk))
-        if len(scalar) != _SCALAR_SIZE:
-            raise FormatError("bad-result-file", "the key of the answer is not one")
-        try:
-            return ec.derive_private_key(int.from_bytes(scalar, "big"), ec.SECP256R1())
-        except ValueError as error:
-            raise FormatError("bad-result-file", "the key of the answer is not one") from error
+        """The private key of the answer. Raises: FormatError("decryption-failed" | "bad-key", …)."""
+        return load_private_key_scalar(open_compact(self.key, agreement(desk)))
 
 
 def seal_key(key: ec.EllipticCurvePrivateKey, desk: ec.EllipticCurvePublicKey) -> bytes:
     """The private key of an answer, encrypted to the desk's encryption key."""
-    return encrypt_compact(key.private_numbers().private_value.to_bytes(_SCALAR_SIZE, "big"), desk)
+    return encrypt_compact(private_key_scalar(key), desk)
 
 
 def write_pending(path: Path, pending: PendingPresentation) -> None:

@@ -59,7 +59,7 @@ def test_a_key_that_is_none(scalar):
     from verifier.formats.compact_jwe import encrypt_compact
 
     broken = dataclasses.replace(PENDING, key=encrypt_compact(scalar, OWNER.public_key()))
-    with pytest.raises(FormatError, match="bad-result-file"):
+    with pytest.raises(FormatError, match="bad-key"):
         broken.open_key(OWNER)
 
 
