@@ -35,7 +35,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from verifier.checks.case import Case, Parts, failed, failed_by, passed, undetermined
 from verifier.checks.compromise import check_compromise
 from verifier.checks.credential import check_credential
-from verifier.checks.presentation import check_asked, check_binding, check_mock, check_one_holder
+from verifier.checks.presentation import check_asked, check_binding, check_content, check_one_holder
 from verifier.checks.status import check_present_status
 from verifier.checks.validity import check_validity
 from verifier.errors import FormatError, UsageError
@@ -209,7 +209,7 @@ def _look_at(
         status_finding,
         check_validity(case),  # 9
         check_binding(case, presentation, claims, asked, received),  # 10
-        check_mock(case, claims),
+        check_content(case, claims),
     ]
 
 
@@ -258,7 +258,7 @@ def _weight(finding: Finding) -> tuple[int, bool]:
 def _disclosed(asked: PresentationRequest, presented: Mapping[str, Credential]) -> dict[str, JSON]:
     """Only what was asked for, and what a credential always says; by query id where several were asked for."""
     shown: dict[str, JSON] = {
-        item.id: sort_members(peek_claims(select_for_query(presented[item.id], item)).certificate())
+        item.id: sort_members(peek_claims(select_for_query(presented[item.id], item)).disclosed())
         for item in asked.query.credentials
         if item.id in presented
     }

@@ -58,9 +58,10 @@ class Office:
     def _command(*arguments: object) -> list[str]:
         return [sys.executable, "-m", "verifier", *map(str, arguments)]
 
-    def ask(self, *more: object) -> dict[str, str]:
+    def ask(self, *more: object, items: tuple[str, ...] = ("subject.name", "income.total")) -> dict[str, str]:
+        wanted = [word for item in items for word in ("--item", item)]
         done = self.run(
-            *("request", "--preset", "housing", "--key", self.folder / "desk.key"),
+            *("request", *wanted, "--trust", self.folder / "trust", "--key", self.folder / "desk.key"),
             *("--public-url", PUBLIC_URL, "--door", self.base, "--json", *more),
         )
         assert done.returncode == 0, done.stderr
@@ -213,8 +214,8 @@ def test_one_command_for_the_citys_app_and_for_wallets(office):
             "株式会社見本商事",
             "--keep-until",
             "2031-03-31",
-            "--trust",
-            office.folder / "trust",
+            "--purpose",
+            "住居手当の確認",
         )
     )
     assert asked["qr"].startswith(f"{PUBLIC_URL}/r/") and out.exists()
@@ -266,13 +267,13 @@ def test_a_door_that_is_away(office, tmp_path):
     assert office.result(tmp_path / "none.json").returncode == 2
 
 
-def test_an_item_list_instead_of_a_preset(office):
+def test_a_preset_asks_for_a_threshold_and_gets_no_figure(office):
     done = office.run(
-        *("request", "--item", "tax.annual_total", "--key", office.folder / "desk.key", "--json"),
-        *("--public-url", PUBLIC_URL, "--door", office.base, "--trust", office.folder / "trust"),
+        *("request", "--preset", "housing", "--key", office.folder / "desk.key", "--json"),
+        *("--public-url", PUBLIC_URL, "--door", office.base),
     )
     asked = json.loads(done.stdout)
     assert office.wallet().go(asked["request"], office.to)[0] == 200
     report = json.loads(office.result(asked["result"], "--json").stdout)
-    assert report["certificate"]["tax"] == {"annual_total": DATA["tax"]["annual_total"]}
-    assert "income" not in report["certificate"]
+    assert report["verdict"] == "valid" and report["certificate"]["income_at_least"] == {"3000000": True}
+    assert "income" not in report["certificate"] and "3560000" not in json.dumps(report)

@@ -46,7 +46,7 @@ STEADY = settings(
 
 def make_door(tmp_path: Path) -> House:
     """A door that waits for nobody and counts no calls."""
-    rates = ("rate_account", "rate_sign_up", "rate_nonce", "rate_request", "rate_mail")
+    rates = ("rate_account", "rate_sign_up", "rate_nonce", "rate_request", "rate_mail", "rate_presentation")
     steady = {"phone_wait": 0, "city_wait": 0, "max_waiting_envelopes": 1000, **dict.fromkeys(rates, 100_000)}
     return make_house(tmp_path, **steady)
 

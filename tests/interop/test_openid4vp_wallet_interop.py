@@ -10,15 +10,12 @@ import pytest
 from joserfc.jwk import ECKey
 
 from tests.support.node_packages import ForeignError, run_node
-from tests.support.verifier_bundles import mini_city, new_key
+from tests.support.presentation_desk import SECONDS, Desk
+from tests.support.verifier_bundles import mini_city, new_key, with_data
 from verifier.formats.encoding import canonical_json
 from verifier.formats.jose import build_jws, es256_signer, parse_jws
 from verifier.presets import PRESETS
 from verifier.report import Verdict
-
-# the room of OpenID4VP comes with another branch; when it is here, these lines become two imports
-_desk = pytest.importorskip("tests.support.presentation_desk", reason="OpenID4VP is not in this tree yet")
-SECONDS, Desk = _desk.SECONDS, _desk.Desk
 
 
 def wallet(request: bytes, *, key=None, credential: bytes | None = None, **wish):
@@ -35,7 +32,10 @@ def wallet(request: bytes, *, key=None, credential: bytes | None = None, **wish)
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_answer_to_a_preset_is_valid(preset: str) -> None:
     desk = Desk(preset=preset)
-    said = wallet(desk.request)
+    low = with_data(income={"gross_total": 900_000, "total": 900_000})
+    # the sample's income is above the limit for a dependant, so another one answers that preset
+    held = mini_city().credential(low) if preset == "health-insurance-dependant" else None
+    said = wallet(desk.request, credential=held)
     assert said["version"] == 100  # OpenID4VP 1.0
     assert said["client_id"] == desk.asked.client_id
     report = desk.examine(said["response"].encode())
@@ -46,6 +46,11 @@ def test_the_answer_to_a_preset_is_valid(preset: str) -> None:
 def test_both_encryptions(enc: str) -> None:
     desk = Desk()
     assert desk.examine(wallet(desk.request, enc=[enc])["response"].encode()).verdict is Verdict.VALID
+
+
+def test_a_wallet_that_does_not_hold_the_threshold_has_no_answer() -> None:
+    with pytest.raises(ForeignError, match="holds nothing"):
+        wallet(Desk(preset="health-insurance-dependant").request)
 
 
 def test_a_key_that_the_credential_does_not_name() -> None:

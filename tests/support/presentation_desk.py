@@ -10,9 +10,10 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.support.verifier_bundles import NOW, PUBLIC_URL, STATUS_URI, MiniCity, mini_city, new_key
+from tests.support.verifier_bundles import NOW, PUBLIC_URL, STATUS_URI, VCT, MiniCity, mini_city, new_key
 from tests.support.wallet_of_others import Wallet, read_request
 from verifier.desk_certificate import make_certificate
+from verifier.formats.dcql import ClaimQuery, CredentialQuery, DcqlQuery
 from verifier.formats.encoding import base64url_encode
 from verifier.formats.jose import es256_signer
 from verifier.formats.presentation_request import PresentationRequest, build_presentation_request
@@ -23,6 +24,13 @@ from verifier.report import Report
 from verifier.sources import StaticSources
 
 SECONDS = int(NOW.timestamp())
+PLAIN = DcqlQuery(
+    (
+        CredentialQuery(
+            "income_certificate", (VCT,), (ClaimQuery(("subject", "name")), ClaimQuery(("income", "total")))
+        ),
+    )
+)
 
 
 @dataclass
@@ -31,7 +39,7 @@ class Desk:
 
     signing: ec.EllipticCurvePrivateKey = field(default_factory=new_key)
     key: ec.EllipticCurvePrivateKey = field(default_factory=new_key)
-    preset: str = "housing"
+    preset: str | None = None
     taken: list[bytes] = field(default_factory=list)
 
     @functools.cached_property
@@ -49,7 +57,7 @@ class Desk:
             id=base64url_encode(bytes([1]) + os.urandom(15)),
             nonce=base64url_encode(os.urandom(32)),
             state=base64url_encode(os.urandom(32)),
-            query=load_preset(self.preset).query,
+            query=PLAIN if self.preset is None else load_preset(self.preset).query,
             encryption_key=self.key.public_key(),
             issued=SECONDS - 60,
             expires=SECONDS + 3600,

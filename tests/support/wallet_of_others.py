@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from joserfc import jwe, jws
 from joserfc.jwk import ECKey
 
+from verifier.errors import FormatError
 from verifier.formats.credential import parse_credential, select_disclosures
 from verifier.http import call
 
@@ -87,9 +88,20 @@ class Wallet:
 
     def present(self, request: Mapping[str, Any], **options: Any) -> bytes:
         """SD-JWT+KB for the first credential that is asked for."""
-        paths = [claim["path"] for claim in request["dcql_query"]["credentials"][0].get("claims", [])]
-        shown = self.select(paths)
+        shown = self.choose(request["dcql_query"]["credentials"][0])
         return shown + self.bind(shown, request, **options)
+
+    def choose(self, query: Mapping[str, Any]) -> bytes:
+        """The first claim set that the credential holds."""
+        claims = query.get("claims", [])
+        by_id = {claim.get("id"): claim for claim in claims}
+        for option in query.get("claim_sets") or [None]:
+            wanted = claims if option is None else [by_id[name] for name in option]
+            try:
+                return self.select([claim["path"] for claim in wanted])
+            except FormatError:
+                continue
+        raise LookupError("this wallet holds nothing that answers")
 
     def answer(
         self,

@@ -19,6 +19,7 @@ from verifier.formats.credential import Credential, CredentialClaims
 from verifier.formats.dcql import DcqlQuery, check_answer, select_for_query
 from verifier.formats.jose import same_thumbprint, thumbprint
 from verifier.formats.key_binding import KeyBinding, parse_foreign_key_binding, presentation_hash
+from verifier.formats.ladder import check_ladders
 from verifier.formats.presentation_request import PresentationRequest
 from verifier.formats.presentation_response import Presentation
 from verifier.policy import DATA, HOLDER
@@ -73,8 +74,12 @@ def check_asked(query: DcqlQuery, presented: Mapping[str, Credential]) -> Findin
     return passed(DATA, "selected")
 
 
-def check_mock(case: Case, claims: CredentialClaims) -> Finding:
-    """Mock (模擬) and real never rest on each other."""
+def check_content(case: Case, claims: CredentialClaims) -> Finding:
+    """Thresholds and figures of one credential agree, and mock (模擬) and real never rest on each other."""
+    try:
+        check_ladders(claims.all, None)
+    except FormatError as error:
+        return failed_by(DATA, error)
     if is_mock(claims.all) != case.trust.mock:
         return failed(DATA, "mock-mix", "mock (模擬) and real certificates never rest on each other's trust")
     return passed(DATA, "selected")

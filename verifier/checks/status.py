@@ -54,7 +54,7 @@ def check_status(case: Case) -> tuple[Finding, dt.datetime | None]:
 
 def check_present_status(case: Case, reference: StatusReference) -> tuple[Finding, dt.datetime | None]:
     """The same for a credential that comes without a list: the present one is asked for, whatever the policy says."""
-    if reference.uri not in case.trust.status_lists:
+    if not case.trust.names_status_list(reference.uri):
         return failed(STATUS, "other-list", "a status list that is not on the trust list"), None
     return _present(case, reference, None)
 

@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     wallet = post_wallet_request(options, preset, keys, now) if for_wallets else None
     if options.json and wallet is not None:
         value = {"request": wallet.address, "link": wallet.link, "result": str(wallet.result), "qr": own}
-        answer(json.dumps(value, indent=1))
+        answer(json.dumps(value))
     elif wallet is not None:
         _print_wallet(wallet)
     if own is not None and not options.json:
