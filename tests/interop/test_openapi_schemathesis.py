@@ -24,6 +24,7 @@ from schemathesis.core.failures import FailureGroup
 from mobile_api.openapi.document import build_document
 from tests.support.door_house import PUBLIC_URL, House, make_house
 from tests.support.insider_calls import Insider, Signing
+from verifier.formats.names import AUTHORIZATION_REQUEST_TYPE
 
 ANSWERS = [
     "not_a_server_error",
@@ -32,6 +33,8 @@ ANSWERS = [
     "response_headers_conformance",
     "response_schema_conformance",
 ]
+# A request to wallets is a text of its own media type.
+schemathesis.serializer.alias(AUTHORIZATION_REQUEST_TYPE, "text/plain")
 # A request of the right form is refused for many reasons (a point not on the curve, a proof missing), and rightly.
 NOT_OURS = ["positive_data_acceptance"]
 STEADY = settings(
