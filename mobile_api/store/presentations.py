@@ -94,7 +94,6 @@ def give_answer(
             row.presentation_id == presentation_id,
             row.expires_minute > minute,
             row.answer_hash == answer_hash,
-            row.fetched_minute.is_(None),
         )
         .values(code_hash=code_hash)
         .returning(row.presentation_id)
