@@ -6,12 +6,16 @@ what they do not is tried with a request that is wrong in one place.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from joserfc.jwk import ECKey
 
+from tests.support.employers_office import now, open_office
 from tests.support.node_packages import ForeignError, run_node
 from tests.support.presentation_desk import SECONDS, Desk
-from tests.support.verifier_bundles import mini_city, new_key, with_data
+from tests.support.verifier_bundles import PUBLIC_URL, mini_city, new_key, with_data
 from verifier.formats.encoding import canonical_json
 from verifier.formats.jose import build_jws, es256_signer, parse_jws
 from verifier.presets import PRESETS
@@ -87,3 +91,29 @@ def test_the_library_refuses_a_certificate_that_the_client_id_does_not_name() ->
     forged = build_jws(head, canonical_json(jws.payload_object()), es256_signer(other.signing))
     with pytest.raises(ForeignError, match="client identifier"):
         wallet(forged)
+
+
+def test_the_whole_way_over_sockets_by_the_commands(tmp_path: Path) -> None:
+    """The library fetches the request from the door and posts the answer itself."""
+    with open_office(tmp_path) as office:
+        asked = office.ask()
+        held = office.wallet()
+        for address in (asked["request"], asked["link"]):
+            said = run_node(
+                "presenter.mjs",
+                {
+                    "address": address,
+                    "credential": held.credential.decode(),
+                    "holder": ECKey.import_key(held.key).as_dict(private=True),
+                    "now": int(now().timestamp()),
+                    "base": {PUBLIC_URL: office.base},
+                },
+            )
+            first = address == asked["request"]
+            assert (said["status"], "error" in (said["answer"] or {})) == (
+                (200, False) if first else (400, True)
+            )
+        done = office.result(asked["result"], "--json")
+        assert done.returncode == 0, done.stderr
+        report = json.loads(done.stdout)
+        assert report["certificate"]["income"] == said["shown"]["income"] == {"total": 3560000}

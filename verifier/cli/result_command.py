@@ -79,6 +79,8 @@ def run(options: argparse.Namespace) -> int:
                 error.code, ("door-unreachable", f"no answer from the door: {error.code}", True)
             )
         fetched = answered is not None
+        # another process of this desk may have taken it in the meantime, and cleared up at the door
+        answered = answered or read_answer(options.result)
     if answered is None:
         code, detail, retry = missing
         report = pending_report(WALLET, read_time(options.at), code, detail, retry=retry)
