@@ -5,8 +5,9 @@ Everything is dated by the wall clock, because the door's is. 模擬/MOCK.
 
 from __future__ import annotations
 
-import datetime as dt
 import json
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 import zxingcpp
 from PIL import Image
 
+from tests.support.door_process import ROOT
 from tests.support.employers_office import open_office
 from tests.support.verifier_bundles import (
     DATA,
@@ -23,11 +25,6 @@ from tests.support.verifier_bundles import (
 from tests.support.wallet_of_others import read_request
 from verifier.formats.encoding import parse_json
 from verifier.http import call
-
-ROOT = Path(__file__).resolve().parents[2]
-NOW = dt.datetime.now(dt.UTC)
-DAY = dt.timedelta(days=1)
-JAPAN = dt.timezone(dt.timedelta(hours=9))
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +94,21 @@ def test_two_wallets_at_once_and_two_desks_at_once(office):
     assert office.result(asked["result"]).returncode == 0
 
 
+def test_a_desk_that_is_killed_after_it_took_the_answer_reads_it_again(office):
+    asked = office.ask()
+    office.wallet().go(asked["request"], office.to)
+    words = [str(word) for word in office.result_arguments(asked["result"])]
+    dying = (
+        "import os, sys, verifier.cli.result_command as command; from verifier.cli import main; "
+        "command.print_report = lambda report: os.kill(os.getpid(), 9); main(sys.argv[1:])"
+    )
+    killed = subprocess.run([sys.executable, "-c", dying, *words], cwd=ROOT, capture_output=True, timeout=60)
+    assert (killed.returncode, killed.stdout) == (-9, b"")
+    assert office.wallet().go(asked["request"], office.to)[0] == 400  # nobody slips in
+    again = office.result(asked["result"])
+    assert again.returncode == 0 and "3560000" in again.stdout
+
+
 def test_somebody_elses_answer_is_not_valid_and_shows_nothing(office):
     asked = office.ask()
     code, _said = office.wallet().go(asked["request"], office.to, aud="x509_hash:" + "A" * 43)
@@ -157,7 +169,6 @@ def test_one_command_for_the_citys_app_and_for_wallets(office):
     "arguments",
     [
         ["--json"],
-        ["--wallet", "--preset", "housing"],
         ["--wallet", "--item", "page", "--door", "http://127.0.0.1:1"],
         ["--wallet", "--item", "income.total", "--door", "http://127.0.0.1:1"],
         ["--preset", "housing", "--door", "http://127.0.0.1:1"],

@@ -17,7 +17,8 @@ from tests.support.node_packages import ForeignError, run_node
 from tests.support.presentation_desk import SECONDS, Desk
 from tests.support.verifier_bundles import PUBLIC_URL, mini_city, new_key, with_data
 from verifier.formats.encoding import canonical_json
-from verifier.formats.jose import build_jws, es256_signer, parse_jws
+from verifier.formats.jose import build_jws, es256_signer, parse_jws, thumbprint
+from verifier.formats.recipient import RecipientStatement, build_recipient_statement
 from verifier.presets import PRESETS
 from verifier.report import Verdict
 
@@ -50,6 +51,27 @@ def test_the_answer_to_a_preset_is_valid(preset: str) -> None:
 def test_both_encryptions(enc: str) -> None:
     desk = Desk()
     assert desk.examine(wallet(desk.request, enc=[enc])["response"].encode()).verdict is Verdict.VALID
+
+
+def test_the_optional_members_do_not_disturb_the_library() -> None:
+    """The city's recipient statement in verifier_info, a name, and the return address, which is a claim of our own."""
+    desk, city_key = Desk(), new_key()
+    statement = RecipientStatement(
+        city="992011",
+        name="株式会社見本商事",
+        keys=(thumbprint(desk.key.public_key()),),
+        signing_key=thumbprint(desk.signing.public_key()),
+        upload=PUBLIC_URL,
+        issued=SECONDS - 60,
+        expires=SECONDS + 3600,
+    )
+    made = build_recipient_statement(
+        statement, kid=thumbprint(city_key.public_key()), sign=es256_signer(city_key)
+    )
+    desk.asked = desk.ask(
+        statement=made.decode(), name="株式会社見本商事", return_uri="https://shoji.example/done"
+    )
+    assert desk.examine(wallet(desk.request)["response"].encode()).verdict is Verdict.VALID
 
 
 def test_a_wallet_that_does_not_hold_the_threshold_has_no_answer() -> None:

@@ -12,6 +12,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from verifier.cli.inputs import read_statement, read_trust
+from verifier.cli.terminal import hint
 from verifier.desk_certificate import certificate_path, desk_certificate
 from verifier.errors import FormatError, UsageError
 from verifier.formats.dcql import ClaimQuery, CredentialQuery, DcqlQuery
@@ -30,6 +31,7 @@ from verifier.presentation_file import PendingPresentation, seal_key, write_pend
 from verifier.presets import Preset, load_preset
 
 FOLDER_SUFFIX: Final = "-wallet"
+DEMO_DOOR: Final = "https://door.mihon.example"
 _ONLY: Final = "income_certificate"
 
 
@@ -65,8 +67,8 @@ def post_wallet_request(
     options: argparse.Namespace, preset: Preset | None, keys: DeskKeys, now: dt.datetime
 ) -> WalletRequest:
     """Sign, keep what opens the answer, then post. Raises: UsageError, SourceError, TrustError, FormatError."""
-    if options.door is None:
-        raise UsageError("no-door", "a wallet fetches the request from the street door: name it with --door")
+    # A wallet fetches the request from the door, so it is always left there.
+    door = options.door or options.public_url
     signing = keys.for_signing()
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = desk_certificate(certificate_path(options.key), signing.public_key(), now)
@@ -91,13 +93,17 @@ def post_wallet_request(
         raise UsageError(error.code, error.detail) from error
     sealed = seal_key(key, keys.encryption.public_key())
     # Before it is posted: an answer to a request whose key was lost could never be opened.
-    write_pending(made.result, PendingPresentation(request, sealed, options.door, str(options.key.resolve())))
-    post_presentation(options.door, request, signing, now)
+    write_pending(made.result, PendingPresentation(request, sealed, door, str(options.key.resolve())))
+    post_presentation(door, request, signing, now)
     return made
 
 
 def _query(options: argparse.Namespace, preset: Preset | None) -> DcqlQuery:
     types = _types(options)
+    if not types and not options.public_url.startswith(DEMO_DOOR):
+        hint(
+            "the preset's type of credential is the demo city's (模擬/MOCK); name your city's with --trust or --vct"
+        )
     if preset is None:
         if not options.items:
             raise UsageError("what-for", "say what is asked for: --preset or --item")
