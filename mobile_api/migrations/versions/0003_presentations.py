@@ -1,7 +1,7 @@
 """Requests of employers to wallets of others, and the one encrypted answer to each.
 
 Revision ID: 0003
-Revises: 0001
+Revises: 0002
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0003"
-# 0002 comes from another branch: it goes in between when the two are merged.
 down_revision = "0002"
 branch_labels = None
 depends_on = None
