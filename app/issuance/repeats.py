@@ -21,6 +21,7 @@ from app.storage import accounts as account_store
 from app.storage import certificates as certificate_store
 from app.storage import repeats as repeat_store
 from app.storage import requests as request_store
+from app.storage import revocations as revocation_store
 from app.storage.accounts import ACTIVE, STOPPED
 from app.storage.outbox import queue_again
 from app.storage.requests import Request
@@ -95,7 +96,7 @@ def answer_again(
         return _refused(no)
     if account.state != ACTIVE:
         return _refused(refusal("counter"))
-    if certificate_store.is_revoked(connection, known.request_id) or not queue_again(
+    if revocation_store.is_revoked(connection, known.request_id) or not queue_again(
         connection, account=request.account, package_id=stands.package_id, at=at, pause=pause
     ):
         return _refused(refusal("gone"))

@@ -8,8 +8,10 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from app.issuance.states import State
+from app.revocation.reasons import Reason
 from app.storage import certificates as certificate_store
 from app.storage import requests as request_store
+from app.storage import revocations as revocation_store
 from app.storage.outbox import queue_answer, queue_item
 from mobile_api.messages import Notice
 
@@ -25,7 +27,7 @@ def revoke_certificate(connection: Connection, request_id: str, *, reason: str, 
     request = request_store.find_request(connection, request_id)
     if request is None or request.state not in (State.RELEASED, State.WITHDRAWN):
         return False
-    if not certificate_store.mark_revoked(connection, request_id, reason=reason, at=at):
+    if not revocation_store.mark_revoked(connection, request_id, reason=Reason.STAFF, note=reason, at=at):
         return False
     request_store.note_event(
         connection, request_id, at=at, step="revoke", state=request.state, reason="revoked"
@@ -47,7 +49,7 @@ def withdraw_package(connection: Connection, request_id: str, *, at: int) -> boo
     package = certificate_store.find_package_id(connection, request_id)
     if request is None or request.state is not State.RELEASED or package is None:
         return False
-    certificate_store.mark_revoked(connection, request_id, reason="withdrawn", at=at)
+    revocation_store.mark_revoked(connection, request_id, reason=Reason.WITHDRAWN, at=at)
     request_store.move(connection, request, State.WITHDRAWN, at=at, step="withdraw")
     queue_item(connection, kind="withdrawal", account=request.account, item_id=package[0], body=b"", at=at)
     return True

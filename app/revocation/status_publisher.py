@@ -16,7 +16,7 @@ from sqlalchemy import Engine, select, update
 
 from app.city_keys import CityKeys
 from app.sealing.status_list import build_bits, finish_status_list, prepare_status_list
-from app.storage import certificates as certificate_store
+from app.storage import status_entries
 from app.storage.tables import status_lists
 from verifier.formats.encoding import sha256
 from verifier.formats.names import STATUS_LIST_LEAF_LABEL
@@ -62,7 +62,7 @@ class StatusPublisher:
     def open_first(self) -> None:
         """Make sure that list 1 exists."""
         with self._store.begin() as connection:
-            certificate_store.open_status_list(connection, 1, size=self._settings.size)
+            status_entries.open_status_list(connection, 1, size=self._settings.size)
 
     def token(self, number: int) -> bytes:
         """The newest token of a list; made now if there is none or it is getting old."""
@@ -96,7 +96,7 @@ class StatusPublisher:
         settings = self._settings
         now = self._clock()
         with self._store.begin() as connection:
-            revoked = certificate_store.find_revoked_indices(connection, number)
+            revoked = status_entries.find_invalid(connection, number)
         prepared = prepare_status_list(
             build_bits(settings.size, revoked),
             uri=settings.uri(number),
@@ -114,7 +114,7 @@ class StatusPublisher:
             connection.execute(
                 row.values(token=token.decode("ascii"), issued_at=int(now.timestamp()), dirty=False)
             )
-            if certificate_store.find_revoked_indices(connection, number) != revoked:
+            if status_entries.find_invalid(connection, number) != revoked:
                 connection.execute(row.values(dirty=True))
         log.info("status list %d: %d revoked", number, len(revoked))
         return token

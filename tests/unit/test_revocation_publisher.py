@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import Engine
 
 from app.errors import UnavailableError
+from app.revocation.reasons import Reason
 from app.revocation.status_publisher import StatusPublisher, StatusSettings
 from app.sealing.city_key import SoftwareKey
 from app.sealing.key_files import read_private_key
-from app.storage import certificates
+from app.storage import certificates, revocations
 from app.storage.engine import open_store
 from app.storage.tables import metadata
 from tests.support.sealing_world import NOW, world
@@ -20,6 +21,7 @@ from verifier.formats.encoding import sha256
 from verifier.formats.names import STATUS_LIST_LEAF_LABEL
 from verifier.formats.status_list import INVALID, VALID, parse_status_list
 
+UNTIL = "2099-12-31"
 URI = "https://door.mihon.example/992011/status/1"
 
 
@@ -71,10 +73,10 @@ def test_a_revocation_goes_out_at_the_next_beat_and_the_log_hears_of_it_first(st
     assert city.publisher.publish_due() == 1
     assert city.publisher.publish_due() == 0
     with store.begin() as connection:
-        one = certificates.reserve(connection, "r1", issued_at=1, valid_until="2027-02-20")
-        two = certificates.reserve(connection, "r2", issued_at=1, valid_until="2027-02-20")
-        assert certificates.mark_revoked(connection, "r1", reason="wrong-figures", at=2)
-        assert not certificates.mark_revoked(connection, "r1", reason="again", at=3)
+        one = certificates.reserve(connection, "r1", issued_at=1, valid_until=UNTIL)
+        two = certificates.reserve(connection, "r2", issued_at=1, valid_until=UNTIL)
+        assert revocations.mark_revoked(connection, "r1", reason=Reason.STAFF, at=2)
+        assert not revocations.mark_revoked(connection, "r1", reason=Reason.SUPERSEDED, at=3)
     assert city.publisher.publish_due() == 1
     kinds = [kind for kind, _ in city.happened]
     assert kinds == ["log", "door", "log", "door"]
@@ -105,8 +107,8 @@ def test_a_list_that_was_not_signed_stays_dirty_whatever_the_end(
     city = City(store)
     city.publisher.publish_due()
     with store.begin() as connection:
-        one = certificates.reserve(connection, "r1", issued_at=1, valid_until="2027-02-20")
-        certificates.mark_revoked(connection, "r1", reason="wrong-figures", at=2)
+        one = certificates.reserve(connection, "r1", issued_at=1, valid_until=UNTIL)
+        revocations.mark_revoked(connection, "r1", reason=Reason.STAFF, at=2)
 
     def fail(_digest: bytes) -> bytes:
         raise how
@@ -124,12 +126,12 @@ def test_what_is_revoked_while_the_list_is_signed_goes_out_at_the_next_beat(
 ) -> None:
     city = City(store)
     with store.begin() as connection:
-        one = certificates.reserve(connection, "r1", issued_at=1, valid_until="2027-02-20")
+        one = certificates.reserve(connection, "r1", issued_at=1, valid_until=UNTIL)
     sign = city.key.sign_digest
 
     def revoked_meanwhile(digest: bytes) -> bytes:
         with store.begin() as connection:
-            certificates.mark_revoked(connection, "r1", reason="wrong-figures", at=2)
+            revocations.mark_revoked(connection, "r1", reason=Reason.STAFF, at=2)
         return sign(digest)
 
     with monkeypatch.context() as patch:
@@ -154,10 +156,10 @@ def test_a_token_is_renewed_before_half_its_life_is_over(store: Engine) -> None:
 def test_a_request_keeps_its_status_index_and_two_requests_never_share_one(store: Engine) -> None:
     City(store)
     with store.begin() as connection:
-        first = certificates.reserve(connection, "r1", issued_at=1, valid_until="2027-02-20")
+        first = certificates.reserve(connection, "r1", issued_at=1, valid_until=UNTIL)
         assert certificates.reserve(connection, "r1", issued_at=9, valid_until="2099-01-01") == first
         others = {
-            certificates.reserve(connection, f"x{n}", issued_at=1, valid_until="2027-02-20").status_index
+            certificates.reserve(connection, f"x{n}", issued_at=1, valid_until=UNTIL).status_index
             for n in range(100)
         }
     assert len(others) == 100
