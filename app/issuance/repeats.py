@@ -91,7 +91,7 @@ def answer_again(
     # A hand-over like the first: protection and death are asked again inside the transaction that hands over. The gate
     # first, for a frozen account too: when it is away, an answer at once would tell protection from a harmless cause.
     try:
-        gate.recheck(request_id=known.request_id)
+        gate.recheck(request_id=known.request_id, position=known.register_position)
     except Refusal as no:
         return _refused(no)
     if account.state != ACTIVE:

@@ -202,12 +202,20 @@ class RegisterGate:
             )
         return released
 
-    def recheck(self, *, request_id: str) -> bytes:
-        """Protection and death once more, at hand-over; returns whom it is about (`subject_digest`). Raises
-        Refusal.
+    def recheck(self, *, request_id: str, position: int | None) -> bytes:
+        """Protection, death and corrected figures once more, at hand-over; returns whom it is about
+        (`subject_digest`).
+
+        `position`: of the record the documents were made from (`Released.position`); None for documents of
+        before that was kept. Raises Refusal.
         """
         request, resident_id = self._resident(request_id)
-        return self._registers.release(resident_id, request.document_kind, request.fiscal_year).subject_digest
+        released = self._registers.release(resident_id, request.document_kind, request.fiscal_year)
+        if position is not None and self._registers.is_corrected(
+            resident_id, request.fiscal_year, since=position
+        ):
+            raise refusal("corrected")
+        return released.subject_digest
 
     def authorise(self, wishes: Sequence[SealWish]) -> list[Authorisation]:
         """One single-use authorisation a wish, noted before it leaves. Raises Refusal for the first that
@@ -223,12 +231,16 @@ class RegisterGate:
                     recent = gate_store.count_recent(connection, purpose=wish.purpose, since=at - 3600)
                     if recent >= limit:
                         raise _not_authorised("rate")
-                else:
-                    self._check_request_wish(connection, wish)
-                made.append(self._authorise_one(connection, wish, now))
+                    made.append(self._authorise_one(connection, wish, now))
+                    continue
+                is_copy = self._check_request_wish(connection, wish)
+                noted = gate_store.COPY_PURPOSE if is_copy else wish.purpose
+                made.append(self._authorise_one(connection, wish, now, noted=noted))
         return made
 
-    def _authorise_one(self, connection: Any, wish: SealWish, now: datetime) -> Authorisation:
+    def _authorise_one(
+        self, connection: Any, wish: SealWish, now: datetime, *, noted: str = ""
+    ) -> Authorisation:
         authorisation = build_authorisation(
             self._key,
             purpose=wish.purpose,
@@ -243,14 +255,16 @@ class RegisterGate:
             jti=authorisation.jti,
             request_id=wish.request_id,
             serial=wish.serial,
-            purpose=wish.purpose,
+            purpose=noted or wish.purpose,
             digest=wish.digest.hex(),
             at=int(now.timestamp()),
         )
         return authorisation
 
     def changes(self, *, after: int) -> list[tuple[int, str, str]]:
-        """(number, binding, event) of residents with a binding: protection, death … since `after`."""
+        """(number, binding, event) of residents since `after`: protection, death, corrected figures …; the
+        binding is empty for somebody without one.
+        """
         found: list[tuple[int, str, str]] = []
         for number, resident_id, event in self._registers.changes_since(after):
             with self._store.begin() as connection:
@@ -258,12 +272,18 @@ class RegisterGate:
             found.append((number, binding or "", event))
         return found
 
+    def requests_of(self, *, binding: str, fiscal_year: int) -> list[str]:
+        """The authorised requests of one resident for one fiscal year, oldest first."""
+        with self._store.begin() as connection:
+            return gate_store.find_requests_of(connection, binding, fiscal_year)
+
     def tally(self) -> int:
-        """How many documents were authorised: pages of phones, copies for wallets."""
+        """How many documents had a seal authorised: phone certificates and copies."""
         with self._store.begin() as connection:
             return gate_store.count_sealable(connection)
 
-    def _check_request_wish(self, connection: Any, wish: SealWish) -> None:
+    def _check_request_wish(self, connection: Any, wish: SealWish) -> bool:
+        """Whether it is for a wallet's copy. Raises Refusal if it may not be."""
         limit = DIGESTS_A_REQUEST.get(wish.purpose)
         if limit is None:
             raise _not_authorised("purpose")
@@ -272,7 +292,7 @@ class RegisterGate:
             raise _not_authorised("unknown-request")
         if request.copies:
             self._check_copy_wish(connection, wish, request.copies)
-            return
+            return True
         serial = gate_store.find_serial(connection, request_id=wish.request_id)
         if serial is not None and not hmac.compare_digest(serial, wish.serial):
             raise _not_authorised("second-serial")
@@ -281,6 +301,7 @@ class RegisterGate:
         )
         if others >= limit:
             raise _not_authorised("too-many")
+        return False
 
     def _check_copy_wish(self, connection: Any, wish: SealWish, copies: int) -> None:
         if wish.purpose != "credential":

@@ -23,6 +23,7 @@ from sqlalchemy import (
     UniqueConstraint,
     func,
     insert,
+    literal,
     select,
 )
 
@@ -84,6 +85,9 @@ access_log = Table(
     UniqueConstraint("request_id", "what", "at", "position", name="access_log_line"),
 )
 
+COPY_PURPOSE: Final = "copy"
+"""What `authorisations.purpose` says of a wallet copy's credential, which the signer's key purpose does not tell
+apart from the credential of a phone certificate."""
 MIGRATIONS: Final = Path(__file__).parent / "gate_migrations"
 
 
@@ -158,6 +162,17 @@ def lock_request(connection: Connection, request_id: str) -> None:
     ).first()
 
 
+def find_requests_of(connection: Connection, binding: str, fiscal_year: int) -> list[str]:
+    """The request ids of a binding for one fiscal year, oldest first."""
+    a = authorised_requests.c
+    rows = connection.execute(
+        select(a.request_id)
+        .where(a.binding == binding, a.fiscal_year == fiscal_year)
+        .order_by(a.authorised_at, a.request_id)
+    )
+    return [row.request_id for row in rows]
+
+
 def store_request(connection: Connection, request: AuthorisedRequest, *, at: int) -> None:
     """Remember that card evidence for this request was seen."""
     values = {name: getattr(request, name) for name in AuthorisedRequest.__slots__}
@@ -230,14 +245,14 @@ def note_access(connection: Connection, *, binding: str, request_id: str, what: 
 
 
 def count_sealable(connection: Connection) -> int:
-    """How many documents were authorised, pages and wallet copies: what seals and leaves are compared with."""
-    a, r = authorisations.c, authorised_requests.c
-    pages = connection.execute(
-        select(func.count(func.distinct(a.request_id))).where(a.purpose == "page_seal")
-    ).scalar_one()
-    copies = connection.execute(
-        select(func.count(func.distinct(a.serial)))
-        .select_from(authorisations.join(authorised_requests, a.request_id == r.request_id))
-        .where(r.copies > 0, a.purpose == "credential")
-    ).scalar_one()
-    return int(pages) + int(copies)
+    """How many documents were authorised: what seals and leaves are compared with.
+
+    A phone certificate is a request with a page seal. A copy is a serial noted under COPY_PURPOSE. Neither is
+    counted twice when it is authorised again after a crash; the page's code, which is signed before the page
+    exists, counts for nothing.
+    """
+    a = authorisations.c
+    pages = select(a.request_id, literal("").label("serial")).where(a.purpose == "page_seal").distinct()
+    copies = select(a.request_id, a.serial).where(a.purpose == COPY_PURPOSE).distinct()
+    documents = pages.union_all(copies).subquery()
+    return int(connection.execute(select(func.count()).select_from(documents)).scalar_one())

@@ -11,8 +11,10 @@ class Reason(StrEnum):
     STAFF        two members of staff decided so; their words are kept beside it
     WITHDRAWN    protection or a death became known before the package was fetched
     SUPERSEDED   the figures of its fiscal year were corrected (更正)
+    DELETED      the holder deleted it: a wallet said so for its copies
     """
 
     STAFF = "staff"
     WITHDRAWN = "withdrawn"
     SUPERSEDED = "superseded"
+    DELETED = "deleted"

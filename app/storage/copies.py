@@ -194,6 +194,16 @@ def store_copies_released(connection: Connection, request_id: str, *, at: int) -
     return result.rowcount > 0
 
 
+def has_released_copies(connection: Connection, request_id: str) -> bool:
+    """Whether a wallet was given copies of this request."""
+    found = connection.execute(
+        select(copies.c.copy_id)
+        .where(copies.c.request_id == request_id, copies.c.released_at.is_not(None))
+        .limit(1)
+    ).first()
+    return found is not None
+
+
 def drop_copy_documents(connection: Connection, request_id: str, *, at: int) -> None:
     """Forget the credentials and proofs of a request's copies; commitments, salts and keys stay."""
     connection.execute(
