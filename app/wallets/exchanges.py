@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 from sqlalchemy import Engine
 
 from app.errors import CityError, UnavailableError
+from app.mailbox import Asked
 from app.registers.gate_client import GateClient
 from app.wallets.settings import WalletSettings
 from mobile_api.exchanges import AnswerBody, Denied, Question, open_question, seal_answer
@@ -58,14 +59,6 @@ Look = Callable[[bool], AnswerBody | None]
 """Look whether the answer is there; None: not yet. True: this was the last look, an answer is due."""
 Handler = Callable[[WalletDesk, Question, Any], AnswerBody | Look]
 """Takes one question to its answer, or to a way of looking for it. Raises UnavailableError: ask again later."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One question as it lies at the street door: its id there and the package."""
-
-    exchange: str
-    body: bytes
 
 
 class ExchangeDoor(Protocol):

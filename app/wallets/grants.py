@@ -5,21 +5,24 @@ Whoever calls `open_grant` has had the register gate authorise the request first
 
 from __future__ import annotations
 
+import hmac
 import secrets
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Final
 
 from sqlalchemy import Connection
 
+from app.issuance.refusals import refusal
 from app.storage import certificates as certificate_store
 from app.storage import grants as grant_store
 from app.storage.copies import drop_copy_documents
 from app.storage.copy_drafts import drop_drafts
 from app.storage.grants import Grant
 from app.storage.outbox import queue_item
-from app.wallets.offer_codes import SECRET_BYTES
-from app.wallets.settings import CONFIGURATION, DOCUMENT_KIND
-from mobile_api.messages import new_message_id
+from app.wallets.offer_codes import SECRET_BYTES, derive_codes, offer_link
+from app.wallets.settings import CONFIGURATION, DOCUMENT_KIND, WalletSettings
+from mobile_api.messages import OfferReady, new_message_id
 from verifier.formats.encoding import JSON, canonical_json
 
 TOKEN_GRACE: Final = 3600
@@ -112,3 +115,14 @@ def end_unredeemed(connection: Connection, *, account: str = "", binding: str = 
     """End the grants of a phone or a resident that no wallet has redeemed yet; how many."""
     found = grant_store.find_open_of(connection, account=account, binding=binding)
     return sum(end_grant(connection, grant, at=at) for grant in found if grant.holder_jwks is None)
+
+
+def offer_of(grant: Grant, wish_hash: str, settings: WalletSettings, *, at: int) -> OfferReady:
+    """The offer of a living grant, always the same. Raises Refusal("idempotency" | "offer-over")."""
+    if not hmac.compare_digest(grant.wish_hash, wish_hash):
+        raise refusal("idempotency")
+    if grant.secret is None or grant.ended_at is not None or at >= grant.expires_at:
+        raise refusal("offer-over")
+    codes = derive_codes(grant.secret)
+    expires = datetime.fromtimestamp(grant.expires_at, UTC)
+    return OfferReady(offer_link(grant, codes, settings), codes.tx_code, expires)

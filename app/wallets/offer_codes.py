@@ -1,8 +1,7 @@
 """Codes of an offer, the offer itself, and what the street door is told of them. Pure.
 
-Code and tx_code follow from one random secret of the grant, so that the same wish is answered with the same offer as long as
-the secret lives, and no code is stored. Sources: OpenID4VCI 1.0 section 4.1 (offer), walls.md section 7 (minted in the city;
-the door keeps hashes).
+Code and tx_code follow from one random secret of the grant: the same wish is answered with the same offer as long as the
+secret lives, and no code is stored. Sources: OpenID4VCI 1.0 section 4.1; walls.md section 7 (the door keeps hashes).
 """
 
 from __future__ import annotations
