@@ -99,11 +99,6 @@ class Exchanges:
         self._attempts: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
 
-    @property
-    def has_waiting(self) -> bool:
-        """Whether somebody waits for the walk."""
-        return bool(self._waiting)
-
     def run_once(self) -> int:
         """Take what is asked, answer what can be answered; how many answers went out. Raises UnavailableError."""
         asked = self._door.exchanges(wait=0 if self._waiting else LONG_POLL, limit=BATCH)
