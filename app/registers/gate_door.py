@@ -18,7 +18,7 @@ from app.errors import CityError, Refusal
 from app.frames import is_token
 from app.registers.gate import RegisterGate, SealWish
 from app.zones import Guard, Zone
-from mobile_api.messages import CertificateRequest, WalletWish
+from mobile_api.messages import MAX_COPIES, CertificateRequest, WalletWish
 from verifier.errors import FormatError
 from verifier.fault import describe_fault
 from verifier.formats.encoding import base64_decode, hex_decode
@@ -27,7 +27,6 @@ log = logging.getLogger("akashi.gate")
 
 VERSION = 1
 MAX_WISHES = 256
-MAX_COPIES = 20
 Answer = dict[str, Any]
 
 
