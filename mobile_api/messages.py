@@ -49,6 +49,7 @@ from mobile_api.message_codecs import (
     parse_answer_body,
     parse_device_body,
 )
+from mobile_api.wallet_bodies import MAX_COPIES, OFFER_SCHEME, OfferReady, RequestOffer, WalletWish
 from verifier.errors import FormatError
 from verifier.formats.encoding import JSON, base64url_decode, base64url_encode, canonical_json
 from verifier.formats.jose import Jws, SignDigest, build_jws, parse_jws, same_thumbprint, thumbprint
@@ -61,7 +62,9 @@ from verifier.formats.names import (
 from verifier.formats.package import KeyAgreement, open_package, pack
 
 __all__ = [
+    "MAX_COPIES",
     "NO_REQUEST",
+    "OFFER_SCHEME",
     "STAGES",
     "AnswerBody",
     "CardStatement",
@@ -74,13 +77,16 @@ __all__ = [
     "HistoryEntry",
     "HistoryWish",
     "Notice",
+    "OfferReady",
     "PackageReady",
     "Progress",
     "Refused",
     "Register",
     "Registered",
     "RequestCertificate",
+    "RequestOffer",
     "StopDevice",
+    "WalletWish",
     "build_answer",
     "build_device_request",
     "format_instant",

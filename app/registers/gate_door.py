@@ -18,7 +18,7 @@ from app.errors import CityError, Refusal
 from app.frames import is_token
 from app.registers.gate import RegisterGate, SealWish
 from app.zones import Guard, Zone
-from mobile_api.messages import CertificateRequest
+from mobile_api.messages import MAX_COPIES, CertificateRequest, WalletWish
 from verifier.errors import FormatError
 from verifier.fault import describe_fault
 from verifier.formats.encoding import base64_decode, hex_decode
@@ -43,6 +43,8 @@ class GateDoor:
         self._operations: Mapping[str, Callable[[Mapping[str, Any]], Answer]] = {
             "register": self._register,
             "open_request": self._open_request,
+            "open_offer": self._open_offer,
+            "authorise_metadata": self._authorise_metadata,
             "record": self._record,
             "recheck": self._recheck,
             "authorise": self._authorise,
@@ -95,6 +97,32 @@ class GateDoor:
             auth_signature=base64_decode(m["auth_signature"]),
         )
         return {}
+
+    def _open_offer(self, m: Mapping[str, Any]) -> Answer:
+        wish = WalletWish(
+            str(m["document_kind"]),
+            int(m["fiscal_year"]),
+            str(m["purpose"]),
+            str(m["idempotency_key"]),
+            str(m["profile"]),
+            int(m["copies"]),
+        )
+        if not 1 <= wish.copies <= MAX_COPIES:
+            raise ValueError("copies")
+        binding = self._gate.open_offer(
+            request_id=str(m["request_id"]),
+            wish=wish,
+            statement=str(m["statement"]),
+            auth_cert=base64_decode(m["auth_cert"]),
+            auth_signature=base64_decode(m["auth_signature"]),
+        )
+        return {"binding": binding}
+
+    def _authorise_metadata(self, m: Mapping[str, Any]) -> Answer:
+        made = self._gate.authorise_metadata(
+            signing_input=str(m["signing_input"]).encode("ascii"), serial=str(m["serial"])
+        )
+        return {"authorisation": made.as_json()}
 
     def _record(self, m: Mapping[str, Any]) -> Answer:
         released = self._gate.record(request_id=str(m["request_id"]))

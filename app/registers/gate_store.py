@@ -57,6 +57,8 @@ authorised_requests = Table(
     Column("request_digest", String(64), nullable=False),
     Column("document_kind", String(64), nullable=False),
     Column("fiscal_year", Integer, nullable=False),
+    # 0: one certificate with its page, for a phone. More: that many copies without a page, for a wallet.
+    Column("copies", Integer, nullable=False, server_default="0"),
     Column("authorised_at", BigInteger, nullable=False),
 )
 
@@ -96,13 +98,14 @@ def upgrade_gate_store(engine: Engine) -> None:
 
 @dataclass(frozen=True, slots=True)
 class AuthorisedRequest:
-    """One request the gate saw card evidence for."""
+    """One request the gate saw evidence for; copies: 0 = a certificate with its page, else so many copies without."""
 
     request_id: str
     binding: str
     request_digest: str
     document_kind: str
     fiscal_year: int
+    copies: int = 0
 
 
 def bind_card(connection: Connection, *, resident_id: str, issuer: str, serial: str, at: int) -> str:
@@ -150,6 +153,15 @@ def find_request(connection: Connection, request_id: str) -> AuthorisedRequest |
     return None if row is None else AuthorisedRequest(*row)
 
 
+def lock_request(connection: Connection, request_id: str) -> None:
+    """Hold a request until the commit: what is counted of it then cannot be outrun by another call."""
+    connection.execute(
+        select(authorised_requests.c.request_id)
+        .where(authorised_requests.c.request_id == request_id)
+        .with_for_update()
+    ).first()
+
+
 def find_requests_of(connection: Connection, binding: str, fiscal_year: int) -> list[str]:
     """The request ids of a binding for one fiscal year, oldest first."""
     a = authorised_requests.c
@@ -191,15 +203,29 @@ def count_digests(connection: Connection, *, request_id: str, purpose: str, with
     )
 
 
-def count_recent(connection: Connection, *, purpose: str, since: int) -> int:
-    """How many authorisations of a purpose were made since a time."""
+def count_recent(connection: Connection, *, purpose: str, since: int, request_id: str = "") -> int:
+    """How many authorisations of a purpose (and, if given, of a request) were made since a time."""
+    a = authorisations.c
+    of_request = (a.request_id == request_id,) if request_id else ()
     return int(
         connection.execute(
             select(func.count())
             .select_from(authorisations)
-            .where(authorisations.c.purpose == purpose, authorisations.c.made_at >= since)
+            .where(a.purpose == purpose, a.made_at >= since, *of_request)
         ).scalar_one()
     )
+
+
+def find_digests(connection: Connection, *, request_id: str) -> dict[str, str]:
+    """Serial → digest (hex) of what was authorised first for each serial of a request."""
+    a = authorisations.c
+    rows = connection.execute(
+        select(a.serial, a.digest).where(a.request_id == request_id).order_by(a.position)
+    )
+    found: dict[str, str] = {}
+    for row in rows:
+        found.setdefault(row.serial, row.digest)
+    return found
 
 
 def find_serial(connection: Connection, *, request_id: str) -> str | None:
