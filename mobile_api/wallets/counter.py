@@ -26,6 +26,7 @@ from mobile_api.wallets.wallet_door import (
     harden,
     make_wallet_door,
     open_to_all,
+    refuse_methods,
     serve,
     the_wallet_door,
 )
@@ -36,6 +37,7 @@ BOTH = ("p1", "p2")
 def register_wallets(app: Flask, door: Door) -> None:
     """Add everything of this package to the application. Raises: SettingsError."""
     app.extensions[EXTENSION] = make_wallet_door(door)
+    app.before_request(refuse_methods)
     app.register_blueprint(_protocol())
     app.register_blueprint(_browser())
     app.register_blueprint(city_calls.blueprint)

@@ -6,6 +6,7 @@ is p2. A profile that this door does not serve is 404.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from mobile_api.store import wallet_exchanges
 from mobile_api.wallet_nonce import NonceKey, check_nonce, make_nonce, newest_key
 from mobile_api.wallets.exchange_desk import ExchangeDesk
 from mobile_api.wallets.issuer_files import IssuerFiles, IssuerMetadata
-from mobile_api.wallets.oauth_errors import OAuthError, away
+from mobile_api.wallets.oauth_errors import OAuthError, away, error_reply
 from verifier.errors import FormatError
 
 EXTENSION: Final = "akashi-wallets"
@@ -41,7 +42,9 @@ PREFLIGHT: Final = {
     "OAuth-Client-Attestation-PoP",
     "Access-Control-Max-Age": "600",
 }
-_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_POSTS: Final = re.compile(
+    r"/[0-9]{6}(?:/haip)?/(?:token|nonce|credential|deferred_credential|notification|par)"
+)
 
 
 class NonceKeys:
@@ -166,13 +169,13 @@ def load_attesters(path: Path | None, *, production: bool) -> tuple[x509.Certifi
 
 
 def serve(blueprint: Blueprint, name: str, method: str, view: View, profiles: tuple[str, ...]) -> None:
-    """One end point in each of `profiles`; any other method is 405 in the protocol's own form."""
+    """One end point in each of `profiles`. Any other method: `refuse_methods`."""
     for profile in profiles:
         blueprint.add_url_rule(
             f"{PREFIXES[profile]}/{name}",
             f"{profile}_{name.replace('/', '_')}",
             partial(_enter, profile, method, view),
-            methods=list(_METHODS),
+            methods=[method, "OPTIONS"],
             provide_automatic_options=False,
         )
 
@@ -181,15 +184,23 @@ def _enter(profile: str, method: str, view: View, city: int) -> Response:
     wallets = the_wallet_door()
     if profile not in wallets.profiles or city != int(wallets.door.settings.city):
         raise OAuthError("invalid_request", "nothing is served at this address", status=404)
-    allowed = ("GET", "HEAD") if method == "GET" else (method,)
     if request.method == "OPTIONS":
         headers = {**PREFLIGHT, "Access-Control-Allow-Methods": f"{method}, OPTIONS"}
         return Response(status=204, headers=headers)
-    if request.method not in allowed:
-        raise OAuthError(
-            "invalid_request", "this method is not served here", status=405, headers={"Allow": method}
-        )
     return view(wallets, profile)
+
+
+def refuse_methods() -> Response | None:
+    """Before every request: another method than POST at an end point for wallets is refused in the protocol's form.
+
+    Without this a GET would be taken for one of a public file, and be answered with a problem document.
+    """
+    if request.method in ("POST", "OPTIONS") or _POSTS.fullmatch(request.path) is None:
+        return None
+    refused = OAuthError(
+        "invalid_request", "this method is not served here", status=405, headers={"Allow": "POST"}
+    )
+    return open_to_all(harden(error_reply(refused)))
 
 
 def harden(response: Response) -> Response:
