@@ -1,6 +1,6 @@
 """The issuance worker: takes what is in the mailbox, walks requests, sends what is ready, keeps lists fresh.
 
-It has no inbound port. Seven loops, one process, one writing store; each loop survives outages of everybody else and
+It has no inbound port. Nine loops, one process, one writing store; each loop survives outages of everybody else and
 goes on where it was. `python -m app.worker` reads its settings from the environment (`app.settings`).
 """
 
@@ -45,9 +45,11 @@ MONITOR_BEAT: Final = 2.0
 NONCE_BEAT: Final = 1.0
 WAL_BEAT: Final = 60.0
 SCRUB_BEAT: Final = 3600.0
+CHANGES_BEAT: Final = 2.0
+LISTS_BEAT: Final = 600.0
 MAX_DEFECTS: Final = 3
 NONCE_STOCKS_AN_HOUR: Final = 100
-WRITING: Final = frozenset({"walk", "send", "status"})
+WRITING: Final = frozenset({"walk", "send", "changes", "status"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,10 @@ class Worker:
             ("walk", self._walk, 0.0),
             ("send", self._send_outbox, 0.0),
             ("nonces", self._stock_nonces, NONCE_BEAT),
+            ("changes", self._follow_changes, CHANGES_BEAT),
+            # Only this timer publishes what was revoked; the moment of a revocation is nobody's business.
             ("status", self._publish_status, self._rooms.status_beat),
+            ("lists", self._tend_lists, LISTS_BEAT),
             ("wal", self._empty_wal, WAL_BEAT),
             ("scrub", self._scrub, SCRUB_BEAT),
         ]
@@ -195,11 +200,17 @@ class Worker:
                 nonce_store.store_nonces(connection, values, at=at)
             rooms.mailbox.put_nonces(values)
 
-    def _publish_status(self) -> None:
+    def _follow_changes(self) -> None:
         rooms = self._rooms
-        follow_changes(rooms.store, rooms.gate, at=int(rooms.clock().timestamp()))
-        rooms.status.publish_due()
-        self._send.set()
+        if follow_changes(rooms.store, rooms.gate, at=int(rooms.clock().timestamp())):
+            self._send.set()
+
+    def _publish_status(self) -> None:
+        self._rooms.status.publish_due()
+
+    def _tend_lists(self) -> None:
+        self._rooms.status.tend()
+        self._rooms.status.publish_new()
 
     def _empty_wal(self) -> None:
         # What was deleted is a minute later not in the write-ahead log either; a busy store is tried at the next beat.

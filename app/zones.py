@@ -59,6 +59,26 @@ CROSSINGS: Final[tuple[Crossing, ...]] = (
     ),
     Crossing(Zone.CITY, Zone.INTERNET, "mailbox.answer", 64 * KIB, "answers sealed to one phone"),
     Crossing(Zone.CITY, Zone.INTERNET, "mailbox.package", 4 * MIB, "packages sealed to one phone"),
+    Crossing(
+        Zone.CITY, Zone.INTERNET, "mailbox.offer", 8 * KIB, "hashes of an offer's codes, made by the city"
+    ),
+    Crossing(
+        Zone.CITY, Zone.INTERNET, "mailbox.wallet-nonce-key", 4 * KIB, "the key of the wallets' challenges"
+    ),
+    Crossing(
+        Zone.CITY,
+        Zone.INTERNET,
+        "mailbox.exchanges",
+        8 * MIB,
+        "the city reaches out and takes what wallets ask, sealed to it",
+    ),
+    Crossing(
+        Zone.CITY,
+        Zone.INTERNET,
+        "mailbox.exchange-answer",
+        4 * MIB,
+        "answers to wallets, sealed to one waiting exchange",
+    ),
     Crossing(Zone.CITY, Zone.INTERNET, "public.put", 8 * MIB, "status lists and trust lists for everybody"),
     Crossing(Zone.DMZ, Zone.INTERNET, "public.put", 8 * MIB, "tiles, checkpoints and receipts for everybody"),
     Crossing(
@@ -71,15 +91,34 @@ CROSSINGS: Final[tuple[Crossing, ...]] = (
         64 * KIB,
         "card evidence in, one authorised request out",
     ),
+    Crossing(
+        Zone.CITY,
+        Zone.NUMBER_USING,
+        "gate.open_offer",
+        64 * KIB,
+        "card evidence in, so many copies for a wallet authorised",
+    ),
+    Crossing(
+        Zone.CITY,
+        Zone.NUMBER_USING,
+        "gate.authorise_metadata",
+        128 * KIB,
+        "public wallet metadata, read before its signature is authorised",
+    ),
     Crossing(Zone.CITY, Zone.NUMBER_USING, "gate.record", 64 * KIB, "one record for one authorised request"),
     Crossing(
         Zone.CITY, Zone.NUMBER_USING, "gate.authorise", 256 * KIB, "single-use authorisations for the signer"
     ),
     Crossing(
-        Zone.CITY, Zone.NUMBER_USING, "gate.recheck", 4 * KIB, "protection, death: asked again at hand-over"
+        Zone.CITY, Zone.NUMBER_USING, "gate.recheck", 4 * KIB, "protection, death, figures: asked again"
     ),
-    Crossing(Zone.CITY, Zone.NUMBER_USING, "gate.changes", 4 * KIB, "which opaque bindings are frozen"),
-    Crossing(Zone.CITY, Zone.NUMBER_USING, "gate.tally", 4 * KIB, "how many requests were authorised"),
+    Crossing(
+        Zone.CITY, Zone.NUMBER_USING, "gate.changes", 4 * KIB, "which opaque bindings are frozen or corrected"
+    ),
+    Crossing(
+        Zone.CITY, Zone.NUMBER_USING, "gate.requests_of", 4 * KIB, "whose requests a correction supersedes"
+    ),
+    Crossing(Zone.CITY, Zone.NUMBER_USING, "gate.tally", 4 * KIB, "how many documents were authorised"),
     Crossing(Zone.CITY, Zone.SIGNER, "signer.batch", 1 * MIB, "digests and key agreements, never data"),
     Crossing(
         Zone.DMZ, Zone.SIGNER, "signer.batch", 1 * MIB, "checkpoints and receipts, by the monotone rule"

@@ -49,6 +49,7 @@ from mobile_api.message_codecs import (
     parse_answer_body,
     parse_device_body,
 )
+from mobile_api.wallet_bodies import OfferReady, RequestOffer, WalletWish
 from verifier.errors import FormatError
 from verifier.formats.encoding import JSON, base64url_decode, base64url_encode, canonical_json
 from verifier.formats.jose import Jws, SignDigest, build_jws, parse_jws, same_thumbprint, thumbprint
@@ -74,13 +75,16 @@ __all__ = [
     "HistoryEntry",
     "HistoryWish",
     "Notice",
+    "OfferReady",
     "PackageReady",
     "Progress",
     "Refused",
     "Register",
     "Registered",
     "RequestCertificate",
+    "RequestOffer",
     "StopDevice",
+    "WalletWish",
     "build_answer",
     "build_device_request",
     "format_instant",

@@ -9,6 +9,7 @@ from typing import Final
 
 from app.issuance.desk import Desk, Letter, instant
 from app.issuance.states import State
+from app.revocation.history import tell_revocations
 from app.storage import accounts as account_store
 from app.storage import requests as request_store
 from app.storage.accounts import ACTIVE, STOPPED, Account
@@ -40,6 +41,8 @@ def tell_history(desk: Desk, letter: Letter, account: Account, _body: HistoryWis
             ja, en = _HISTORY_WORDS[row.state]
             code = f"request-{row.state.replace('_', '-')}"
             lines.append(HistoryEntry(instant(row.changed_at), code, ja, en))
+        lines += tell_revocations(connection, [row.request_id for row in rows])
+        lines.sort(key=lambda line: line.at)
         desk.answer(connection, letter, History(tuple(lines[-HISTORY_LINES:])))
 
 

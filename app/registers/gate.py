@@ -31,16 +31,23 @@ from app.registers.authorisation import build_authorisation
 from app.registers.gate_store import AuthorisedRequest
 from app.registers.release import RecordRelease, Released
 from app.sealing.authorisation import Authorisation
-from mobile_api.messages import NO_REQUEST, CertificateRequest
+from mobile_api.messages import NO_REQUEST, CertificateRequest, WalletWish
+from verifier.errors import FormatError
+from verifier.formats.encoding import parse_json, sha256
+from verifier.formats.jose import parse_jws
+from verifier.formats.names import ISSUER_METADATA_TYP
 
 log = logging.getLogger("akashi.gate")
 
 STANDING_PREFIX: Final = "standing:"
 """Requests of the city itself: `standing:status`, `standing:answer`, `standing:recipient`."""
+METADATA_REQUEST: Final = "standing:wallet-metadata"
+METADATA_AN_HOUR: Final = 20
 
 # How many different digests may be authorised for one request and purpose. One is the rule; a repetition after a crash
 # may differ by its time-stamped revocation list, and the page code uses the credential's purpose too.
 DIGESTS_A_REQUEST: Final = {"page_seal": 4, "credential": 8}
+# A copy's draft is stored before its digest comes here, so a repetition never differs: one serial, one digest, a copy.
 # What the city signs for itself is bounded by rate instead: authorisations an hour.
 STANDING_AN_HOUR: Final = {"statement": 200_000, "status_list": 4_000}
 
@@ -132,6 +139,58 @@ class RegisterGate:
             )
             gate_store.store_request(connection, request, at=int(now.timestamp()))
 
+    def open_offer(
+        self,
+        *,
+        request_id: str,
+        wish: WalletWish,
+        statement: str,
+        auth_cert: bytes,
+        auth_signature: bytes,
+    ) -> str:
+        """Authorise copies for a wallet, for which the bound card signed exactly this wish; returns the binding.
+
+        Raises Refusal.
+        """
+        now = self._clock()
+        auth = self._cards.check_authentication(
+            statement, auth_cert, auth_signature, purpose="request", request_digest=wish.digest(), now=now
+        )
+        with self._store.begin() as connection:
+            binding = gate_store.find_binding_of_card(connection, issuer=auth.issuer, serial=auth.serial)
+            if binding is None:
+                raise refusal("account")
+            known = gate_store.find_request(connection, request_id)
+            if known is not None:
+                same = hmac.compare_digest(known.request_digest, wish.digest())
+                if known.binding != binding or known.copies != wish.copies or not same:
+                    raise refusal("idempotency")
+                return binding
+            request = AuthorisedRequest(
+                request_id, binding, wish.digest(), wish.document_kind, wish.fiscal_year, wish.copies
+            )
+            gate_store.store_request(connection, request, at=int(now.timestamp()))
+        return binding
+
+    def authorise_metadata(self, *, signing_input: bytes, serial: str) -> Authorisation:
+        """Authorise the signature of public wallet metadata by the credential key: the gate reads what is signed.
+
+        A digest alone would let its asker have any credential signed. `signing_input`: header and payload of the JWS,
+        ASCII. Raises Refusal.
+        """
+        now = self._clock()
+        at = int(now.timestamp())
+        if not _is_metadata(signing_input):
+            raise _not_authorised("not-metadata")
+        with self._store.begin() as connection:
+            recent = gate_store.count_recent(
+                connection, purpose="credential", since=at - 3600, request_id=METADATA_REQUEST
+            )
+            if recent >= METADATA_AN_HOUR:
+                raise _not_authorised("rate")
+            wish = SealWish("credential", sha256(signing_input), METADATA_REQUEST, serial)
+            return self._authorise_one(connection, wish, now)
+
     def record(self, *, request_id: str) -> Released:
         """The one record of an authorised request, if nothing speaks against it. Raises Refusal."""
         request, resident_id = self._resident(request_id)
@@ -143,12 +202,20 @@ class RegisterGate:
             )
         return released
 
-    def recheck(self, *, request_id: str) -> bytes:
-        """Protection and death once more, at hand-over; returns whom it is about (`subject_digest`). Raises
-        Refusal.
+    def recheck(self, *, request_id: str, position: int | None) -> bytes:
+        """Protection, death and corrected figures once more, at hand-over; returns whom it is about
+        (`subject_digest`).
+
+        `position`: of the record the documents were made from (`Released.position`); None for documents of
+        before that was kept. Raises Refusal.
         """
         request, resident_id = self._resident(request_id)
-        return self._registers.release(resident_id, request.document_kind, request.fiscal_year).subject_digest
+        released = self._registers.release(resident_id, request.document_kind, request.fiscal_year)
+        if position is not None and self._registers.is_corrected(
+            resident_id, request.fiscal_year, since=position
+        ):
+            raise refusal("corrected")
+        return released.subject_digest
 
     def authorise(self, wishes: Sequence[SealWish]) -> list[Authorisation]:
         """One single-use authorisation a wish, noted before it leaves. Raises Refusal for the first that
@@ -164,31 +231,40 @@ class RegisterGate:
                     recent = gate_store.count_recent(connection, purpose=wish.purpose, since=at - 3600)
                     if recent >= limit:
                         raise _not_authorised("rate")
-                else:
-                    self._check_request_wish(connection, wish)
-                authorisation = build_authorisation(
-                    self._key,
-                    purpose=wish.purpose,
-                    digest=wish.digest,
-                    request_id=wish.request_id,
-                    serial=wish.serial,
-                    now=now,
-                    random=secrets.token_bytes(16),
-                )
-                gate_store.note_authorisation(
-                    connection,
-                    jti=authorisation.jti,
-                    request_id=wish.request_id,
-                    serial=wish.serial,
-                    purpose=wish.purpose,
-                    digest=wish.digest.hex(),
-                    at=at,
-                )
-                made.append(authorisation)
+                    made.append(self._authorise_one(connection, wish, now))
+                    continue
+                is_copy = self._check_request_wish(connection, wish)
+                noted = gate_store.COPY_PURPOSE if is_copy else wish.purpose
+                made.append(self._authorise_one(connection, wish, now, noted=noted))
         return made
 
+    def _authorise_one(
+        self, connection: Any, wish: SealWish, now: datetime, *, noted: str = ""
+    ) -> Authorisation:
+        authorisation = build_authorisation(
+            self._key,
+            purpose=wish.purpose,
+            digest=wish.digest,
+            request_id=wish.request_id,
+            serial=wish.serial,
+            now=now,
+            random=secrets.token_bytes(16),
+        )
+        gate_store.note_authorisation(
+            connection,
+            jti=authorisation.jti,
+            request_id=wish.request_id,
+            serial=wish.serial,
+            purpose=noted or wish.purpose,
+            digest=wish.digest.hex(),
+            at=int(now.timestamp()),
+        )
+        return authorisation
+
     def changes(self, *, after: int) -> list[tuple[int, str, str]]:
-        """(number, binding, event) of residents with a binding: protection, death … since `after`."""
+        """(number, binding, event) of residents since `after`: protection, death, corrected figures …; the
+        binding is empty for somebody without one.
+        """
         found: list[tuple[int, str, str]] = []
         for number, resident_id, event in self._registers.changes_since(after):
             with self._store.begin() as connection:
@@ -196,17 +272,27 @@ class RegisterGate:
             found.append((number, binding or "", event))
         return found
 
+    def requests_of(self, *, binding: str, fiscal_year: int) -> list[str]:
+        """The authorised requests of one resident for one fiscal year, oldest first."""
+        with self._store.begin() as connection:
+            return gate_store.find_requests_of(connection, binding, fiscal_year)
+
     def tally(self) -> int:
-        """How many requests had a seal authorised."""
+        """How many documents had a seal authorised: phone certificates and copies."""
         with self._store.begin() as connection:
             return gate_store.count_sealable(connection)
 
-    def _check_request_wish(self, connection: Any, wish: SealWish) -> None:
+    def _check_request_wish(self, connection: Any, wish: SealWish) -> bool:
+        """Whether it is for a wallet's copy. Raises Refusal if it may not be."""
         limit = DIGESTS_A_REQUEST.get(wish.purpose)
         if limit is None:
             raise _not_authorised("purpose")
-        if gate_store.find_request(connection, wish.request_id) is None:
+        request = gate_store.find_request(connection, wish.request_id)
+        if request is None:
             raise _not_authorised("unknown-request")
+        if request.copies:
+            self._check_copy_wish(connection, wish, request.copies)
+            return True
         serial = gate_store.find_serial(connection, request_id=wish.request_id)
         if serial is not None and not hmac.compare_digest(serial, wish.serial):
             raise _not_authorised("second-serial")
@@ -214,6 +300,18 @@ class RegisterGate:
             connection, request_id=wish.request_id, purpose=wish.purpose, without=wish.digest.hex()
         )
         if others >= limit:
+            raise _not_authorised("too-many")
+        return False
+
+    def _check_copy_wish(self, connection: Any, wish: SealWish, copies: int) -> None:
+        if wish.purpose != "credential":
+            raise _not_authorised("no-page")
+        gate_store.lock_request(connection, wish.request_id)
+        known = gate_store.find_digests(connection, request_id=wish.request_id)
+        if wish.serial in known:
+            if not hmac.compare_digest(known[wish.serial], wish.digest.hex()):
+                raise _not_authorised("second-digest")
+        elif len(known) >= copies or wish.digest.hex() in known.values():
             raise _not_authorised("too-many")
 
     def _resident(self, request_id: str) -> tuple[AuthorisedRequest, str]:
@@ -225,6 +323,21 @@ class RegisterGate:
         if request is None or resident_id is None:
             raise _not_authorised("unknown-request")
         return request, resident_id
+
+
+def _is_metadata(signing_input: bytes) -> bool:
+    """Whether these bytes are the metadata of a credential issuer and nothing that a verifier takes for a credential."""
+    try:
+        jws = parse_jws(signing_input + b"." + b"A" * 86, typ=ISSUER_METADATA_TYP, max_bytes=256 << 10)
+        claims = parse_json(jws.payload)
+    except FormatError:
+        return False
+    return (
+        isinstance(claims, dict)
+        and isinstance(claims.get("credential_issuer"), str)
+        and claims.get("sub") == claims["credential_issuer"]
+        and not {"vct", "cnf", "_sd", "status", "iss"} & set(claims)
+    )
 
 
 def _not_authorised(why: str) -> Refusal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -73,14 +73,48 @@ class GateClient:
             auth_signature=base64_encode(auth_signature),
         )
 
+    def open_offer(
+        self,
+        *,
+        request_id: str,
+        document_kind: str,
+        fiscal_year: int,
+        purpose: str,
+        idempotency_key: str,
+        profile: str,
+        copies: int,
+        statement: str,
+        auth_cert: bytes,
+        auth_signature: bytes,
+    ) -> str:
+        """Have copies for a wallet authorised by the card's evidence; the opaque binding."""
+        answer = self._call(
+            "open_offer",
+            request_id=request_id,
+            document_kind=document_kind,
+            fiscal_year=fiscal_year,
+            purpose=purpose,
+            idempotency_key=idempotency_key,
+            profile=profile,
+            copies=copies,
+            statement=statement,
+            auth_cert=base64_encode(auth_cert),
+            auth_signature=base64_encode(auth_signature),
+        )
+        return str(answer["binding"])
+
     def record(self, *, request_id: str) -> Released:
         """The one record of an authorised request."""
         answer = self._call("record", request_id=request_id)
-        return Released(answer["record"], hex_decode(answer["subject_digest"], 32))
+        return Released(answer["record"], hex_decode(answer["subject_digest"], 32), int(answer["position"]))
 
-    def recheck(self, *, request_id: str) -> bytes:
-        """Protection and death once more; whom the request is about, as `Released.subject_digest`."""
-        return hex_decode(self._call("recheck", request_id=request_id)["subject_digest"], 32)
+    def recheck(self, *, request_id: str, position: int | None) -> bytes:
+        """Protection, death and corrected figures once more; whom it is about, as `Released.subject_digest`.
+
+        `position`: `Released.position` of the record that the documents were made from.
+        """
+        answer = self._call("recheck", request_id=request_id, position=position)
+        return hex_decode(answer["subject_digest"], 32)
 
     def authorise(self, *, purpose: str, digest: bytes, request_id: str, serial: str) -> Authorisation:
         """A single-use authorisation for one digest."""
@@ -88,14 +122,32 @@ class GateClient:
         answer = self._call("authorise", items=[item])
         return parse_authorisation(answer["authorisations"][0])
 
+    def authorise_copies(self, request_id: str, digests: Mapping[str, bytes]) -> list[Authorisation]:
+        """One authorisation by the credential key for each serial's digest, in order, in one call."""
+        items = [
+            {"purpose": "credential", "digest": digest.hex(), "request_id": request_id, "serial": serial}
+            for serial, digest in digests.items()
+        ]
+        return [parse_authorisation(made) for made in self._call("authorise", items=items)["authorisations"]]
+
+    def authorise_metadata(self, *, signing_input: bytes, serial: str) -> Authorisation:
+        """An authorisation for public wallet metadata; the gate reads what is to be signed."""
+        answer = self._call("authorise_metadata", signing_input=signing_input.decode("ascii"), serial=serial)
+        return parse_authorisation(answer["authorisation"])
+
     def changes(self, *, after: int) -> list[tuple[int, str, str]]:
         """(number, binding, event) since `after`."""
         answer = self._call("changes", after=after)
         return [(int(number), str(binding), str(event)) for number, binding, event in answer["changes"]]
 
+    def requests_of(self, *, binding: str, fiscal_year: int) -> list[str]:
+        """The authorised requests of one resident for one fiscal year, oldest first."""
+        answer = self._call("requests_of", binding=binding, fiscal_year=fiscal_year)
+        return [str(request_id) for request_id in answer["requests"]]
+
     def tally(self) -> int:
-        """How many requests had a seal authorised."""
-        return int(self._call("tally")["requests"])
+        """How many documents had a seal authorised: phone certificates and copies."""
+        return int(self._call("tally")["documents"])
 
     def _call(self, operation: str, **fields: Any) -> dict[str, Any]:
         message = {"v": 1, "token": self._token, "op": operation, **fields}

@@ -18,7 +18,7 @@ from app.errors import CityError, Refusal
 from app.frames import is_token
 from app.registers.gate import RegisterGate, SealWish
 from app.zones import Guard, Zone
-from mobile_api.messages import CertificateRequest
+from mobile_api.messages import CertificateRequest, WalletWish
 from verifier.errors import FormatError
 from verifier.fault import describe_fault
 from verifier.formats.encoding import base64_decode, hex_decode
@@ -27,6 +27,7 @@ log = logging.getLogger("akashi.gate")
 
 VERSION = 1
 MAX_WISHES = 256
+MAX_COPIES = 20
 Answer = dict[str, Any]
 
 
@@ -43,10 +44,13 @@ class GateDoor:
         self._operations: Mapping[str, Callable[[Mapping[str, Any]], Answer]] = {
             "register": self._register,
             "open_request": self._open_request,
+            "open_offer": self._open_offer,
+            "authorise_metadata": self._authorise_metadata,
             "record": self._record,
             "recheck": self._recheck,
             "authorise": self._authorise,
             "changes": self._changes,
+            "requests_of": self._requests_of,
             "tally": self._tally,
         }
 
@@ -95,12 +99,46 @@ class GateDoor:
         )
         return {}
 
+    def _open_offer(self, m: Mapping[str, Any]) -> Answer:
+        wish = WalletWish(
+            str(m["document_kind"]),
+            int(m["fiscal_year"]),
+            str(m["purpose"]),
+            str(m["idempotency_key"]),
+            str(m["profile"]),
+            int(m["copies"]),
+        )
+        if not 1 <= wish.copies <= MAX_COPIES:
+            raise ValueError("copies")
+        binding = self._gate.open_offer(
+            request_id=str(m["request_id"]),
+            wish=wish,
+            statement=str(m["statement"]),
+            auth_cert=base64_decode(m["auth_cert"]),
+            auth_signature=base64_decode(m["auth_signature"]),
+        )
+        return {"binding": binding}
+
+    def _authorise_metadata(self, m: Mapping[str, Any]) -> Answer:
+        made = self._gate.authorise_metadata(
+            signing_input=str(m["signing_input"]).encode("ascii"), serial=str(m["serial"])
+        )
+        return {"authorisation": made.as_json()}
+
     def _record(self, m: Mapping[str, Any]) -> Answer:
         released = self._gate.record(request_id=str(m["request_id"]))
-        return {"record": released.record, "subject_digest": released.subject_digest.hex()}
+        return {
+            "record": released.record,
+            "subject_digest": released.subject_digest.hex(),
+            "position": released.position,
+        }
 
     def _recheck(self, m: Mapping[str, Any]) -> Answer:
-        return {"subject_digest": self._gate.recheck(request_id=str(m["request_id"])).hex()}
+        position = m["position"]
+        if position is not None and type(position) is not int:
+            raise ValueError("position")
+        digest = self._gate.recheck(request_id=str(m["request_id"]), position=position)
+        return {"subject_digest": digest.hex()}
 
     def _authorise(self, m: Mapping[str, Any]) -> Answer:
         items = m["items"]
@@ -120,8 +158,13 @@ class GateDoor:
     def _changes(self, m: Mapping[str, Any]) -> Answer:
         return {"changes": [list(change) for change in self._gate.changes(after=int(m["after"]))]}
 
+    def _requests_of(self, m: Mapping[str, Any]) -> Answer:
+        return {
+            "requests": self._gate.requests_of(binding=str(m["binding"]), fiscal_year=int(m["fiscal_year"]))
+        }
+
     def _tally(self, _m: Mapping[str, Any]) -> Answer:
-        return {"requests": self._gate.tally()}
+        return {"documents": self._gate.tally()}
 
 
 def _no(code: str) -> Answer:

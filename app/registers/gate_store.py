@@ -23,6 +23,7 @@ from sqlalchemy import (
     UniqueConstraint,
     func,
     insert,
+    literal,
     select,
 )
 
@@ -56,6 +57,8 @@ authorised_requests = Table(
     Column("request_digest", String(64), nullable=False),
     Column("document_kind", String(64), nullable=False),
     Column("fiscal_year", Integer, nullable=False),
+    # 0: one certificate with its page, for a phone. More: that many copies without a page, for a wallet.
+    Column("copies", Integer, nullable=False, server_default="0"),
     Column("authorised_at", BigInteger, nullable=False),
 )
 
@@ -82,6 +85,9 @@ access_log = Table(
     UniqueConstraint("request_id", "what", "at", "position", name="access_log_line"),
 )
 
+COPY_PURPOSE: Final = "copy"
+"""What `authorisations.purpose` says of a wallet copy's credential, which the signer's key purpose does not tell
+apart from the credential of a phone certificate."""
 MIGRATIONS: Final = Path(__file__).parent / "gate_migrations"
 
 
@@ -92,13 +98,14 @@ def upgrade_gate_store(engine: Engine) -> None:
 
 @dataclass(frozen=True, slots=True)
 class AuthorisedRequest:
-    """One request the gate saw card evidence for."""
+    """One request the gate saw evidence for; copies: 0 = a certificate with its page, else so many copies without."""
 
     request_id: str
     binding: str
     request_digest: str
     document_kind: str
     fiscal_year: int
+    copies: int = 0
 
 
 def bind_card(connection: Connection, *, resident_id: str, issuer: str, serial: str, at: int) -> str:
@@ -146,6 +153,26 @@ def find_request(connection: Connection, request_id: str) -> AuthorisedRequest |
     return None if row is None else AuthorisedRequest(*row)
 
 
+def lock_request(connection: Connection, request_id: str) -> None:
+    """Hold a request until the commit: what is counted of it then cannot be outrun by another call."""
+    connection.execute(
+        select(authorised_requests.c.request_id)
+        .where(authorised_requests.c.request_id == request_id)
+        .with_for_update()
+    ).first()
+
+
+def find_requests_of(connection: Connection, binding: str, fiscal_year: int) -> list[str]:
+    """The request ids of a binding for one fiscal year, oldest first."""
+    a = authorised_requests.c
+    rows = connection.execute(
+        select(a.request_id)
+        .where(a.binding == binding, a.fiscal_year == fiscal_year)
+        .order_by(a.authorised_at, a.request_id)
+    )
+    return [row.request_id for row in rows]
+
+
 def store_request(connection: Connection, request: AuthorisedRequest, *, at: int) -> None:
     """Remember that card evidence for this request was seen."""
     values = {name: getattr(request, name) for name in AuthorisedRequest.__slots__}
@@ -176,15 +203,29 @@ def count_digests(connection: Connection, *, request_id: str, purpose: str, with
     )
 
 
-def count_recent(connection: Connection, *, purpose: str, since: int) -> int:
-    """How many authorisations of a purpose were made since a time."""
+def count_recent(connection: Connection, *, purpose: str, since: int, request_id: str = "") -> int:
+    """How many authorisations of a purpose (and, if given, of a request) were made since a time."""
+    a = authorisations.c
+    of_request = (a.request_id == request_id,) if request_id else ()
     return int(
         connection.execute(
             select(func.count())
             .select_from(authorisations)
-            .where(authorisations.c.purpose == purpose, authorisations.c.made_at >= since)
+            .where(a.purpose == purpose, a.made_at >= since, *of_request)
         ).scalar_one()
     )
+
+
+def find_digests(connection: Connection, *, request_id: str) -> dict[str, str]:
+    """Serial → digest (hex) of what was authorised first for each serial of a request."""
+    a = authorisations.c
+    rows = connection.execute(
+        select(a.serial, a.digest).where(a.request_id == request_id).order_by(a.position)
+    )
+    found: dict[str, str] = {}
+    for row in rows:
+        found.setdefault(row.serial, row.digest)
+    return found
 
 
 def find_serial(connection: Connection, *, request_id: str) -> str | None:
@@ -204,11 +245,14 @@ def note_access(connection: Connection, *, binding: str, request_id: str, what: 
 
 
 def count_sealable(connection: Connection) -> int:
-    """How many requests had a page seal authorised: what seals and leaves are compared with."""
-    return int(
-        connection.execute(
-            select(func.count(func.distinct(authorisations.c.request_id))).where(
-                authorisations.c.purpose == "page_seal"
-            )
-        ).scalar_one()
-    )
+    """How many documents were authorised: what seals and leaves are compared with.
+
+    A phone certificate is a request with a page seal. A copy is a serial noted under COPY_PURPOSE. Neither is
+    counted twice when it is authorised again after a crash; the page's code, which is signed before the page
+    exists, counts for nothing.
+    """
+    a = authorisations.c
+    pages = select(a.request_id, literal("").label("serial")).where(a.purpose == "page_seal").distinct()
+    copies = select(a.request_id, a.serial).where(a.purpose == COPY_PURPOSE).distinct()
+    documents = pages.union_all(copies).subquery()
+    return int(connection.execute(select(func.count()).select_from(documents)).scalar_one())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, and_, insert, or_, select, update
 
@@ -16,10 +16,17 @@ from app.errors import ConflictError
 from app.issuance.states import State, may_follow
 from app.storage.tables import events, requests
 
+PHONE: Final = "phone"
+WALLET: Final = "wallet"
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One wish for one certificate. Times are Unix seconds UTC."""
+    """One wish for one certificate. Times are Unix seconds UTC.
+
+    register_position: how far the registers' change feed was when the record was read; None until then.
+    corridor: PHONE (one certificate with its page) or WALLET (copies without page).
+    """
 
     request_id: str
     account: str
@@ -33,6 +40,8 @@ class Request:
     attempts: int
     accepted_at: int
     changed_at: int
+    register_position: int | None = None
+    corridor: str = PHONE
 
 
 _FIELDS = tuple(Request.__slots__)
@@ -56,6 +65,26 @@ def find_request(connection: Connection, request_id: str) -> Request | None:
     return None if row is None else _request(row)
 
 
+def lock_request(connection: Connection, request_id: str) -> None:
+    """Hold the request's row until the transaction ends; nothing happens if there is none.
+
+    SQLite holds the whole store from the transaction's beginning (`app.storage.engine`).
+    """
+    connection.execute(
+        select(requests.c.request_id).where(requests.c.request_id == request_id).with_for_update()
+    ).first()
+
+
+def note_position(connection: Connection, request_id: str, position: int) -> None:
+    """How far the registers' feed was when this request's record was read. Of two the lower one stays."""
+    known = requests.c.register_position
+    connection.execute(
+        update(requests)
+        .where(requests.c.request_id == request_id, or_(known.is_(None), known > position))
+        .values(register_position=position)
+    )
+
+
 def find_by_key(connection: Connection, account: str, idempotency_key: str) -> Request | None:
     """The request this account made under this idempotency key."""
     row = connection.execute(
@@ -75,9 +104,15 @@ def find_of_account(connection: Connection, account: str, limit: int) -> list[Re
     return [_request(row) for row in rows]
 
 
-def claim(connection: Connection, state: State, *, limit: int, at: int, lease: int) -> list[Request]:
+def claim(
+    connection: Connection, state: State, *, limit: int, at: int, lease: int, corridor: str = PHONE
+) -> list[Request]:
     """Take up to `limit` rows of `state` that nobody holds, oldest first, under a fresh token for `lease` seconds."""
-    free = and_(requests.c.state == state, or_(requests.c.lease_until.is_(None), requests.c.lease_until < at))
+    free = and_(
+        requests.c.state == state,
+        requests.c.corridor == corridor,
+        or_(requests.c.lease_until.is_(None), requests.c.lease_until < at),
+    )
     ids = [
         row.request_id
         for row in connection.execute(
@@ -154,6 +189,18 @@ def move(
         duration_ms=duration_ms,
         reason=refusal_code,
     )
+
+
+def require_held(connection: Connection, request: Request) -> None:
+    """Make sure that this worker still holds the row it claimed, until the commit. Raises ConflictError("moved-on")."""
+    r = requests.c
+    result = connection.execute(
+        update(requests)
+        .where(r.request_id == request.request_id, r.state == request.state, r.token == request.token)
+        .values(token=request.token)
+    )
+    if result.rowcount != 1:
+        raise ConflictError("moved-on", request.request_id)
 
 
 def note_event(

@@ -191,7 +191,7 @@ def test_no_record_without_an_opened_request(rooms: CityRooms, device: Device) -
     with refused("not-authorised-unknown-request"):
         rooms.gate.record(request_id="r" * 22)
     with refused("not-authorised-unknown-request"):
-        rooms.gate.recheck(request_id="r" * 22)
+        rooms.gate.recheck(request_id="r" * 22, position=0)
 
 
 def test_the_record_is_the_card_holders(rooms: CityRooms) -> None:
@@ -204,7 +204,7 @@ def test_the_record_is_the_card_holders(rooms: CityRooms) -> None:
         assert released.subject_digest == subject_digest(
             person.name, person.birthdate.isoformat(), released.record["person"]["address_jan1"]
         )
-        assert rooms.gate.recheck(request_id=request) == released.subject_digest
+        assert rooms.gate.recheck(request_id=request, position=0) == released.subject_digest
     assert rooms.gate_rows("SELECT what, count(*) FROM access_log GROUP BY what ORDER BY what") == [
         ("record", 6),
         ("registered", 6),
@@ -221,7 +221,7 @@ def test_protection_and_death_are_asked_again_at_hand_over(
     what = ProtectionSet(person) if event == "protected" else Death(person, date(2026, 11, 1))
     rooms.registers.record_event(what, rooms.clock())
     with refused("counter" if event == "protected" else "deceased"):
-        rooms.gate.recheck(request_id=request)
+        rooms.gate.recheck(request_id=request, position=0)
     with refused("counter" if event == "protected" else "deceased"):
         rooms.gate.record(request_id=request)
 

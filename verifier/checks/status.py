@@ -28,7 +28,7 @@ def check_status(case: Case) -> tuple[Finding, dt.datetime | None]:
             STATUS, "no-status-reference", "a bare page does not say where its status is kept"
         ), None
     reference = claims.status
-    if reference.uri not in case.trust.status_lists:
+    if not case.trust.names_status_list(reference.uri):
         return failed(STATUS, "other-list", "a status list that is not on the trust list"), None
     if bundle.status != bundle.status.strip(b"\r\n"):
         # A server may end the file with a line; in a bundle nothing is ignorable.
