@@ -38,8 +38,17 @@ COMMON: Final = (
     Variable("AKASHI_JPKI_ANCHORS", "directory with the card CAs' certificates (DER)"),
 )
 
+LOGIN: Final = (
+    Variable("AKASHI_LOGIN_ISSUER", "issuer of the login provider (デジタル認証アプリ); empty: no login", ""),
+    Variable("AKASHI_LOGIN_CLIENT_ID", "the city's client_id there", ""),
+    Variable("AKASHI_LOGIN_DISCOVERY", "file: its discovery document, copied and checked by a person", ""),
+    Variable("AKASHI_LOGIN_KEYS", "file: its JWK set, copied and checked by a person", ""),
+)
+"""The worker and the register gate each have their own copy: neither takes the provider's keys from the other."""
+
 GATE_VARIABLES: Final = (
     *COMMON,
+    *LOGIN,
     Variable("AKASHI_GATE_STORE", "database address of the gate's own store"),
     Variable("AKASHI_GATE_REGISTERS", "database address of the resident and tax registers"),
     Variable("AKASHI_GATE_KEY_FILE", "Ed25519 key that signs authorisations (0600)"),
@@ -47,6 +56,7 @@ GATE_VARIABLES: Final = (
 
 WORKER_VARIABLES: Final = (
     *COMMON,
+    *LOGIN,
     Variable("AKASHI_WORKER_STORE", "database address of the worker's store"),
     Variable("AKASHI_PUBLIC_URL", "https address under which the city is known to the public"),
     Variable("AKASHI_DOOR_ADDRESS", "where the street door is reached from the city"),
@@ -74,6 +84,16 @@ WORKER_VARIABLES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
+class LoginSettings:
+    """Checked settings of the login provider: its documents are read by `app.identity.login_provider`."""
+
+    issuer: str
+    client_id: str
+    discovery: Path
+    keys: Path
+
+
+@dataclass(frozen=True, slots=True)
 class GateSettings:
     """Checked settings of the register gate."""
 
@@ -86,6 +106,7 @@ class GateSettings:
     store: str
     registers: str
     key_file: Path
+    login: LoginSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +142,7 @@ class WorkerSettings:
     status_lists: int
     status_size: int
     nonce_stock: int
+    login: LoginSettings | None = None
 
     @property
     def issuer(self) -> str:
@@ -150,6 +172,7 @@ def read_gate_settings(environ: Mapping[str, str]) -> GateSettings:
         store=values["AKASHI_GATE_STORE"],
         registers=values["AKASHI_GATE_REGISTERS"],
         key_file=Path(values["AKASHI_GATE_KEY_FILE"]),
+        login=_login(values),
     )
 
 
@@ -190,6 +213,7 @@ def read_worker_settings(environ: Mapping[str, str]) -> WorkerSettings:
         status_lists=_number(values, "AKASHI_STATUS_LISTS", 1, 64),
         status_size=_status_size(values, profile),
         nonce_stock=_number(values, "AKASHI_NONCE_STOCK", 1, 10000),
+        login=_login(values),
     )
 
 
@@ -216,6 +240,16 @@ def _profile(values: Mapping[str, str]) -> str:
     if profile not in PROFILES:
         raise SettingsError("bad-setting", "AKASHI_PROFILE: demo or production")
     return profile
+
+
+def _login(values: Mapping[str, str]) -> LoginSettings | None:
+    given = [values[row.name] for row in LOGIN]
+    if not any(given):
+        return None
+    if not all(given):
+        raise SettingsError("bad-setting", "AKASHI_LOGIN_…: all four, or none for no login")
+    issuer, client_id, discovery, keys = given
+    return LoginSettings(issuer, client_id, Path(discovery), Path(keys))
 
 
 def _city(values: Mapping[str, str]) -> str:

@@ -120,11 +120,11 @@ class Login:
     issued_at: datetime
 
 
-def login_nonce(request_id: str, wish_digest: str, copies: int, salt: str) -> str:
+def login_nonce(request_id: str, wish_digest: str, salt: str) -> str:
     """The nonce (43 characters) of a login that is for exactly this request: whoever holds the ID token can show what
     the login was started for, and nothing else. `salt`: 43 characters of fresh random, told to the gate alone.
     """
-    said = canonical_json([request_id, wish_digest, copies, salt])
+    said = canonical_json([request_id, wish_digest, salt])
     return base64url_encode(sha256(b"akashi/login-nonce/v1\0" + said))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -80,6 +81,15 @@ def parse_login_provider(discovery: bytes, jwks: bytes, *, issuer: str, profile:
         if profile == "production" and not address.startswith("https://"):
             raise SettingsError("login-provider", "an address is not https")
     return LoginProvider(issuer, authorization, token, keys, claims, "" if userinfo == issuer else userinfo)
+
+
+def read_login_provider(discovery: Path, jwks: Path, *, issuer: str, profile: str) -> LoginProvider:
+    """`parse_login_provider` of two files. Raises: SettingsError."""
+    try:
+        documents = discovery.read_bytes(), jwks.read_bytes()
+    except OSError as error:
+        raise SettingsError("login-provider", "a document of the provider cannot be read") from error
+    return parse_login_provider(*documents, issuer=issuer, profile=profile)
 
 
 def _parse_keys(jwks: bytes) -> dict[str, ec.EllipticCurvePublicKey]:

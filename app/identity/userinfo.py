@@ -6,8 +6,9 @@ Userinfo belongs to one login: its `sub` must be that of the ID token (OpenID Co
 userinfo is read, so that the register gate can check it although the worker fetched it. That the real service signs
 userinfo is unconfirmed; where it does not, the first binding of a login cannot be made and the card itself is the way in.
 
-Userinfo cannot say which characters are substitutes: a name or address that has one fits no record, and the person is
-sent to the counter. Nothing here is stored; this module has no clock, no socket and no key.
+Userinfo cannot say which characters are substitutes, as the certificate does. Only the substitute that the 模擬 cards print
+(〓, which no name has) is read as one; what the real service sends for a character it lacks is unconfirmed, and any other
+substitute fits no record: the person is sent to the counter. Nothing here is stored; no clock, no socket and no key.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from app.identity.login import (
 )
 from app.identity.login_provider import LoginProvider
 from app.registers.card_attributes import CardAttributes, era_date
+from app.registers.characters import SUBSTITUTE
 from app.registers.match import MAX_ADDRESS, MAX_NAME
 
 ATTRIBUTES: Final = ("name", "address", "birthdate", "gender")
@@ -75,9 +77,13 @@ def _read_attributes(claims: Mapping[str, Any]) -> CardAttributes:
         raise LoginRefused("attributes") from error
     return CardAttributes(
         name=name,
-        name_substitutes="",
+        name_substitutes=_substitutes(name),
         sex=gender,
         birthdate=era_date(day),
         address=address,
-        address_substitutes="",
+        address_substitutes=_substitutes(address),
     )
+
+
+def _substitutes(text: str) -> str:
+    return "".join("1" if char == SUBSTITUTE else "0" for char in text)

@@ -13,6 +13,7 @@ from app.revocation.history import tell_revocations
 from app.storage import accounts as account_store
 from app.storage import requests as request_store
 from app.storage.accounts import ACTIVE, STOPPED, Account
+from app.wallets.login_history import tell_logins
 from mobile_api.messages import History, HistoryEntry, HistoryWish, Notice, StopDevice
 from verifier.formats.jose import same_thumbprint
 
@@ -42,6 +43,7 @@ def tell_history(desk: Desk, letter: Letter, account: Account, _body: HistoryWis
             code = f"request-{row.state.replace('_', '-')}"
             lines.append(HistoryEntry(instant(row.changed_at), code, ja, en))
         lines += tell_revocations(connection, [row.request_id for row in rows])
+        lines += tell_logins(connection, account.binding, HISTORY_LINES)
         lines.sort(key=lambda line: line.at)
         desk.answer(connection, letter, History(tuple(lines[-HISTORY_LINES:])))
 

@@ -85,6 +85,10 @@ class DirectGate:
         wish = CertificateRequest(document_kind, fiscal_year, purpose, idempotency_key)
         self.gate.open_request(wish=wish, **evidence)
 
+    def open_login_offer(self, **login: Any) -> tuple[str, bool]:
+        self.calls.append("open_login_offer")
+        return self.gate.open_login_offer(**login)
+
     def record(self, *, request_id: str) -> Released:
         self.calls.append("record")
         return self.gate.record(request_id=request_id)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +73,7 @@ def test_userinfo_is_read(world: World) -> None:
     token = fetch_userinfo(tokens.access_token, world.pinned, get=world.get)
     login = login_of(world, tokens, pending)
     found = verify_userinfo(token, login, world.pinned, CITY, now=world.now)
-    assert found == replace(HANAKO, name_substitutes="", address_substitutes="")
+    assert found == HANAKO
     assert verify_userinfo(token, login, world.pinned, CITY, now=world.now.replace(microsecond=1)) == found
 
 
@@ -245,6 +244,17 @@ def test_a_lie_in_userinfo_is_refused(world: World, change: dict[str, Any], why:
     assert HANAKO.name not in str(refused.value)
 
 
+def test_only_the_substitute_of_the_mock_cards_is_read_as_one(world: World) -> None:
+    tokens, pending = tokens_of(world)
+    login = login_of(world, tokens, pending)
+    for name, flags in (("〓塚　花子", "10000"), ("●塚　花子", "00000"), ("？塚　花子", "00000")):
+        claims = claims_of(world, login, name=name)
+        token = sign_by_hand({"kid": world.keys.key_id}, claims, world.keys.signing)
+        found = verify_userinfo(token, login, world.pinned, CITY, now=world.now)
+        assert found is not None
+        assert found.name_substitutes == flags
+
+
 def test_another_key_another_time_and_another_kind_of_token_are_refused(world: World) -> None:
     tokens, pending = tokens_of(world)
     login = login_of(world, tokens, pending)
@@ -281,7 +291,7 @@ def test_discovery_names_what_is_given(world: World) -> None:
 
 
 def test_a_nonce_commits_to_everything_it_is_for() -> None:
-    honest = login_nonce("r", "d", 10, "s")
+    honest = login_nonce("r", "d", "s")
     assert len(honest) == 43
-    others = [("q", "d", 10, "s"), ("r", "e", 10, "s"), ("r", "d", 11, "s"), ("r", "d", 10, "t")]
+    others = [("q", "d", "s"), ("r", "e", "s"), ("r", "d", "t"), ("rd", "", "s"), ("r", "ds", "")]
     assert honest not in {login_nonce(*other) for other in others}
