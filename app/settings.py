@@ -68,6 +68,7 @@ WORKER_VARIABLES: Final = (
     Variable("AKASHI_LOG_TOKEN_FILE", "channel token of the worker at the log (0600)"),
     Variable("AKASHI_TRUST_SERVICES", "where time-stamps and revocation lists are had"),
     Variable("AKASHI_JPKI_ADDRESS", "where the revocation of card certificates is asked"),
+    Variable("AKASHI_JPKI_TOKEN_FILE", "the city's credential there (0600); empty: none is sent", ""),
     Variable("AKASHI_TRUST_DIR", "directory with the current trust list"),
     Variable("AKASHI_STAFF_ADDRESS", "where the staff console is reached; empty: none", ""),
     Variable("AKASHI_STAFF_TOKEN_FILE", "channel token of the worker at the console; empty: none", ""),
@@ -130,6 +131,7 @@ class WorkerSettings:
     log_token_file: Path
     trust_services: str
     jpki: str
+    jpki_token_file: Path | None
     trust_dir: Path
     staff: str
     staff_token_file: Path | None
@@ -201,6 +203,7 @@ def read_worker_settings(environ: Mapping[str, str]) -> WorkerSettings:
         log_token_file=Path(values["AKASHI_LOG_TOKEN_FILE"]),
         trust_services=values["AKASHI_TRUST_SERVICES"],
         jpki=values["AKASHI_JPKI_ADDRESS"],
+        jpki_token_file=_path_or_none(values["AKASHI_JPKI_TOKEN_FILE"]),
         trust_dir=Path(values["AKASHI_TRUST_DIR"]),
         staff=values["AKASHI_STAFF_ADDRESS"],
         staff_token_file=_path_or_none(values["AKASHI_STAFF_TOKEN_FILE"]),
