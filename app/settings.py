@@ -80,6 +80,17 @@ WORKER_VARIABLES: Final = (
     Variable("AKASHI_STATUS_TTL", "seconds a reader may keep a status list token", "3600"),
     Variable("AKASHI_STATUS_LISTS", "how many status lists are open for new certificates", "4"),
     Variable("AKASHI_STATUS_SIZE", "entries of a status list, a multiple of eight", "131072"),
+    Variable(
+        "AKASHI_WALLET_PROFILES",
+        "for wallets of others: p1, p2, both, or none; empty: p1,p2 in the demo, in production p2 once there are attesters",
+        "",
+    ),
+    Variable(
+        "AKASHI_WALLET_ATTESTERS",
+        "file: certificates (PEM) of the authorities of trusted wallet providers; empty: none, and p2 gives nothing",
+        "",
+    ),
+    Variable("AKASHI_WALLET_CODE_LIFE", "seconds the codes of an offer to a wallet count", "600"),
     Variable("AKASHI_NONCE_STOCK", "how many nonces lie ready at the street door", "200"),
 )
 
@@ -144,6 +155,9 @@ class WorkerSettings:
     status_lists: int
     status_size: int
     nonce_stock: int
+    wallet_profiles: tuple[str, ...]
+    wallet_attesters: Path | None
+    wallet_code_life: int
     login: LoginSettings | None = None
 
     @property
@@ -216,6 +230,9 @@ def read_worker_settings(environ: Mapping[str, str]) -> WorkerSettings:
         status_lists=_number(values, "AKASHI_STATUS_LISTS", 1, 64),
         status_size=_status_size(values, profile),
         nonce_stock=_number(values, "AKASHI_NONCE_STOCK", 1, 10000),
+        wallet_profiles=_wallet_profiles(values, profile),
+        wallet_attesters=_path_or_none(values["AKASHI_WALLET_ATTESTERS"]),
+        wallet_code_life=_number(values, "AKASHI_WALLET_CODE_LIFE", 60, 86400),
         login=_login(values),
     )
 
@@ -260,6 +277,18 @@ def _city(values: Mapping[str, str]) -> str:
     if len(city) != 6 or not city.isascii() or not city.isdigit():
         raise SettingsError("bad-setting", "AKASHI_CITY_CODE: six digits")
     return city
+
+
+def _wallet_profiles(values: Mapping[str, str], profile: str) -> tuple[str, ...]:
+    text, has_attesters = values["AKASHI_WALLET_PROFILES"], bool(values["AKASHI_WALLET_ATTESTERS"])
+    if not text:
+        return ("p1", "p2") if profile == "demo" else ("p2",) if has_attesters else ()
+    wanted = () if text == "none" else tuple(sorted(text.split(",")))
+    if len(set(wanted)) != len(wanted) or not set(wanted) <= {"p1", "p2"}:
+        raise SettingsError("bad-setting", "AKASHI_WALLET_PROFILES: p1, p2, p1,p2 or none")
+    if profile == "production" and "p2" in wanted and not has_attesters:
+        raise SettingsError("missing-setting", "AKASHI_WALLET_ATTESTERS: p2 would let nobody in")
+    return wanted
 
 
 def _number(values: Mapping[str, str], name: str, low: int, high: int) -> int:

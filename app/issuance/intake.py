@@ -40,6 +40,7 @@ from app.storage import inbox as inbox_store
 from app.storage import repeats as repeat_store
 from app.storage.accounts import ACTIVE, STOPPED, Account
 from app.storage.inbox import Envelope
+from app.wallets.offers import request_offer
 from mobile_api.messages import (
     ConfirmMail,
     DeviceRequest,
@@ -47,6 +48,7 @@ from mobile_api.messages import (
     Refused,
     Register,
     RequestCertificate,
+    RequestOffer,
     StopDevice,
     open_envelope,
     verify_device_request,
@@ -68,6 +70,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     ConfirmMail: confirm_mail,
     StopDevice: stop_device,
     HistoryWish: tell_history,
+    RequestOffer: request_offer,
 }
 """What a registered phone may say. Registration alone comes from somebody without an account."""
 
@@ -75,7 +78,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
 OPEN_TO_STOPPED: Final = (HistoryWish,)
 # A frozen account's request walks on like everybody's and is refused by the gate: neither the order nor the time of the
 # answers tells protection from a harmless cause.
-OPEN_TO_FROZEN: Final = (HistoryWish, RequestCertificate)
+OPEN_TO_FROZEN: Final = (HistoryWish, RequestCertificate, RequestOffer)
 
 
 class Intake:
@@ -163,7 +166,9 @@ class Intake:
                 a_day=self._settings.repeats_a_day,
             ):
                 return self._drop("replayed")
-            body = answer_again(connection, request, self._gate, at=at, pause=pause)
+            body = answer_again(
+                connection, request, self._gate, at=at, pause=pause, wallets=self._settings.wallets
+            )
             self._desk.answer(connection, Letter(envelope, request, at), body, item=f"again-{at}")
         return None
 

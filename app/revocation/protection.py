@@ -19,6 +19,7 @@ from app.storage.accounts import ACTIVE, FROZEN
 from app.storage.outbox import queue_item
 from app.storage.progress import read_progress, store_progress
 from app.storage.tables import certificates, requests
+from app.wallets.withdrawal import withdraw_copies
 
 log = logging.getLogger("akashi.protection")
 
@@ -53,6 +54,7 @@ def follow_changes(store: Engine, gate: GateClient, *, at: int) -> int:
                             body=b"",
                             at=at,
                         )
+                withdraw_copies(connection, binding, at=at)
             if corrected:
                 supersede(connection, binding, corrected, number=number, at=at)
             store_progress(connection, "gate-changes", number)

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from app.storage.once import insert_once
+from app.storage.tables import copies
 from app.storage.wallet_tables import wallet_exchanges, wallet_grants
 
 MAX_EXCHANGES = 200
@@ -193,6 +194,17 @@ def find_open_of(connection: Connection, *, account: str = "", binding: str = ""
     whose = g.account == account if account else g.binding == binding
     rows = connection.execute(select(*_COLUMNS).where(whose, g.ended_at.is_(None)))
     return [grant for row in rows if (grant := _grant(row)) is not None]
+
+
+def find_kept_since(connection: Connection, *, before: int, limit: int) -> list[str]:
+    """Requests whose copies were made ready before a time and are still kept for the wallet."""
+    rows = connection.execute(
+        select(copies.c.request_id)
+        .where(copies.c.released_at < before, copies.c.forgotten_at.is_(None))
+        .distinct()
+        .limit(limit)
+    )
+    return [row.request_id for row in rows]
 
 
 def forget_secrets(connection: Connection, *, at: int) -> None:

@@ -86,13 +86,15 @@ wallet_nonce_keys = Table(
     Column("sent_at", BigInteger),
 )
 
-# Public metadata: what lies at the street door, by digest; put again when it has changed or become old.
+# Public metadata: what lies at the street door. `digest` is of what it was made from, so that it is signed anew only when
+# that has changed or the signature has become old.
 wallet_files = Table(
     "wallet_files",
     metadata,
     Column("path", String(64), primary_key=True),
     Column("digest", String(64), nullable=False),
-    Column("published_at", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("made_at", BigInteger, nullable=False),
 )
 
 # A copy that lacks only its signature: stored before one is asked for, so that the gate authorises one digest a copy.
