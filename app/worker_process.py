@@ -51,6 +51,7 @@ from app.wallets.attesters import load_attesters
 from app.wallets.copies_walk import CopiesWalk
 from app.wallets.copy_maker import CopyMaker
 from app.wallets.exchanges import Exchanges, WalletDesk
+from app.wallets.login_rooms import login_handlers
 from app.wallets.nonce_keys import NonceKeys
 from app.wallets.publisher import MetadataPublisher
 from app.wallets.rooms import HANDLERS, WalletRooms
@@ -148,7 +149,11 @@ def build_worker(settings: WorkerSettings) -> Worker:
         )
         wallet_rooms = WalletRooms(
             store,
-            exchanges=Exchanges(desk, mailbox, HANDLERS),
+            exchanges=Exchanges(
+                desk,
+                mailbox,
+                {**HANDLERS, **login_handlers(settings, store, gate, keys, guard=guard, clock=utc_now)},
+            ),
             walk=CopiesWalk(
                 store,
                 walk_settings,

@@ -9,7 +9,7 @@
 
 A process that dies between 1 and 5 leaves a login that has to be started anew, and nothing that was given out: what the
 gate authorised is of no use without a grant. The same exchange again after 5 is answered alike. Who somebody is, is the
-gate's part; what a grant is, `open_grant`'s; words for people are the street door's, which is told the protocol's code.
+gate's part; what a grant is, `grants.open_grant`'s; words for people are the street door's, which is told a code.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine
 
-from app.errors import CityError, Refusal
+from app.errors import CityError, Refusal, UnavailableError
 from app.identity.login import (
     MAX_PENDING,
     SCOPE_WITH_ATTRIBUTES,
@@ -42,10 +43,10 @@ from app.identity.login_exchange import Get, Post, exchange_code, fetch_userinfo
 from app.identity.login_provider import LoginProvider
 from app.identity.userinfo import verify_userinfo
 from app.registers.login_gate import LoginEvidence
-from app.storage import accounts as account_store
 from app.storage import logins as login_store
 from app.storage.logins import FinishedRow, PendingRow
-from app.storage.outbox import queue_answer
+from app.wallets.grants import open_grant
+from app.wallets.notices import tell_resident
 from mobile_api.exchanges import AnswerBody, Denied, Granted, LoginFinish, LoginStart, Question, Redirect
 from mobile_api.messages import Notice, WalletWish
 from verifier.formats.encoding import base64url_encode
@@ -58,6 +59,8 @@ LOGIN_PURPOSE: Final = "login"
 MAX_PENDING_LOGINS: Final = 5000
 """Logins under way at once; a street door that asks for more gets none until the oldest are over."""
 SEED_BYTES: Final = 32
+FISCAL_YEAR_BEGINS: Final = 6
+JAPAN: Final = ZoneInfo("Asia/Tokyo")
 MAX_WORDS: Final = 200
 
 LOGIN_OFFER: Final = Notice(
@@ -93,6 +96,40 @@ class OpenedLogin:
 
 OpenGrant = Callable[[Connection, OpenedLogin], str]
 """Stores a grant in the given transaction and returns its id (22 characters)."""
+
+
+LOGIN_LIFE: Final = 600
+"""Seconds in which a login's grant can be used, before the grace of its token."""
+
+
+def open_login_grant(connection: Connection, opened: OpenedLogin) -> str:
+    """The grant of a login: no code, no phone."""
+    wish = opened.wish
+    grant = open_grant(
+        connection,
+        binding=opened.binding,
+        request_id=opened.request_id,
+        profile=wish.profile,
+        wish_hash=wish.digest(),
+        idempotency_key=wish.idempotency_key,
+        fiscal_year=wish.fiscal_year,
+        copies=wish.copies,
+        purpose=wish.purpose,
+        # Reference and method only: the tokens themselves are kept nowhere.
+        evidence={"exchange": opened.exchange, "method": "login"},
+        life=LOGIN_LIFE,
+        at=opened.at,
+        message_id=opened.exchange,
+        configuration=opened.configuration,
+        document_kind=wish.document_kind,
+    )
+    return grant.grant_id
+
+
+def issuable_fiscal_year(now: datetime) -> int:
+    """The year whose certificate is given out now: a 年度 begins in June (facts 1.2)."""
+    day = now.astimezone(JAPAN)
+    return day.year if day.month >= FISCAL_YEAR_BEGINS else day.year - 1
 
 
 class LoginGateDoor(Protocol):
@@ -135,9 +172,9 @@ class LoginDesk:
         sign: Callable[[str], SignDigest],
         post: Post,
         get: Get,
-        open_grant: OpenGrant,
         random: Callable[[int], bytes],
         clock: Callable[[], datetime],
+        open_grant: OpenGrant = open_login_grant,
     ) -> None:
         self._store = store
         self._settings = settings
@@ -170,10 +207,12 @@ class LoginDesk:
         address = authorization_address(settings.provider, settings.client, pending, SCOPE_WITH_ATTRIBUTES)
         return Redirect(address)
 
-    def finish(self, question: Question, body: LoginFinish) -> AnswerBody:
-        """Serve the browser's return, once."""
+    def finish(
+        self, question: Question, body: LoginFinish, *, is_wanted: Callable[[], bool] = lambda: True
+    ) -> AnswerBody:
+        """Serve the browser's return, once. `is_wanted`: asked before the gate is, whether anybody still waits."""
         try:
-            return Granted(self._finish(question.exchange, body))
+            return Granted(self._finish(question.exchange, body, is_wanted))
         except LoginRefused as no:
             log.info("login refused: %s", no.code)
             return Denied(no.oauth, _ascii(no.en))
@@ -187,7 +226,7 @@ class LoginDesk:
                 "temporarily_unavailable", "The login cannot be checked right now. Please try again later."
             )
 
-    def _finish(self, exchange: str, body: LoginFinish) -> str:
+    def _finish(self, exchange: str, body: LoginFinish, is_wanted: Callable[[], bool]) -> str:
         state = peek_state(body.query)
         with self._store.begin() as connection:
             done = login_store.find_finished(connection, exchange)
@@ -199,21 +238,16 @@ class LoginDesk:
         wish = self._wish(row)
         request_id = _short_secret(row.seed, "request")
         evidence = self._evidence(body.query, row)
+        if not is_wanted():
+            raise UnavailableError("login-given-up", "nobody waits any more")
         binding, is_new = self._gate.open_login_offer(request_id=request_id, wish=wish, evidence=evidence)
         at = int(self._clock().timestamp())
         with self._store.begin() as connection:
             opened = OpenedLogin(request_id, binding, wish, row.configuration, exchange, at)
             grant_id = self._open_grant(connection, opened)
             login_store.note_finished(connection, FinishedRow(exchange, grant_id, binding, is_new, at))
-            for account in account_store.find_accounts_of(connection, binding):
-                queue_answer(
-                    connection,
-                    account=account.account,
-                    item_id=f"login-{request_id}",
-                    in_reply_to=None,
-                    body=NEW_LOGIN if is_new else LOGIN_OFFER,
-                    at=at,
-                )
+            notice = NEW_LOGIN if is_new else LOGIN_OFFER
+            tell_resident(connection, binding, notice, item=f"login-{request_id}", at=at)
         return grant_id
 
     def _evidence(self, query: str, row: PendingRow) -> LoginEvidence:

@@ -479,8 +479,9 @@ def test_of_two_calls_with_one_token_for_two_requests_one_wins(
 
 
 def test_a_gate_without_a_provider_opens_nothing(logins: LoginRooms, brought: dict[str, Any]) -> None:
+    logins.gate._logins = None
     with pytest.raises(Refusal, check=lambda no: no.code == "not-authorised-no-login-provider"):
-        logins.rooms.gate.open_login_offer(**brought)
+        logins.gate.open_login_offer(**brought)
 
 
 def test_a_gate_of_another_client_or_provider_opens_nothing(

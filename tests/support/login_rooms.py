@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from sqlalchemy import Connection
 
 from app.counterparts.digital_auth.clients import parse_clients
 from app.counterparts.digital_auth.keys import open_keys
@@ -23,7 +23,6 @@ from app.counterparts.digital_auth.server import DigitalAuthServer
 from app.counterparts.digital_auth.sign_in import CardDesk
 from app.counterparts.digital_auth.store import ProviderStore
 from app.identity.card_certificate import load_card_trust
-from app.identity.card_evidence import OfflineCardChecker
 from app.identity.login import Client
 from app.identity.login_exchange import get_over_http, post_over_http
 from app.identity.login_provider import LoginProvider, parse_login_provider
@@ -32,8 +31,7 @@ from app.registers.gate import RegisterGate
 from app.registers.login_gate import LoginGate
 from app.registers.release import RecordRelease
 from app.registers.resident import Resident
-from app.storage.grants import Grant, store_grant
-from app.wallets.logins import LoginDesk, LoginDeskSettings, OpenedLogin
+from app.wallets.logins import LoginDesk, LoginDeskSettings
 from mobile_api.exchanges import (
     AnswerBody,
     Denied,
@@ -61,32 +59,6 @@ def new_id() -> str:
     return base64url_encode(os.urandom(16))
 
 
-def open_test_grant(connection: Connection, opened: OpenedLogin) -> str:
-    """A grant as a login opens one: without codes."""
-    wish = opened.wish
-    grant = Grant(
-        grant_id=new_id(),
-        request_id=opened.request_id,
-        account=f"login-{opened.request_id}",
-        binding=opened.binding,
-        message_id=opened.exchange,
-        idempotency_key=wish.idempotency_key,
-        wish_hash=wish.digest(),
-        document_kind=wish.document_kind,
-        fiscal_year=wish.fiscal_year,
-        profile=wish.profile,
-        configuration=opened.configuration,
-        copies=wish.copies,
-        secret=None,
-        by_reference=False,
-        opened_at=opened.at,
-        expires_at=opened.at,
-        redeem_until=opened.at + 600,
-    )
-    store_grant(connection, grant)
-    return grant.grant_id
-
-
 @dataclass
 class LoginRooms:
     """A city that knows a login provider. `server` answers at a loopback port; `cards` lie where the OP reads them."""
@@ -98,7 +70,6 @@ class LoginRooms:
     pinned: LoginProvider
     gate: RegisterGate
     issued: dict[str, Any] = field(default_factory=dict)
-    posts: int = 0
 
     def desk(self, **changes: Any) -> LoginDesk:
         """The worker's part; everything may be replaced."""
@@ -107,7 +78,6 @@ class LoginRooms:
             "sign": lambda _request_id: es256_signer(self.city_key),
             "post": post_over_http,
             "get": get_over_http,
-            "open_grant": open_test_grant,
             "random": os.urandom,
             "clock": self.rooms.clock,
         }
@@ -169,14 +139,17 @@ def denied(answer: AnswerBody) -> str:
 
 
 @contextmanager
-def login_rooms(rooms: CityRooms) -> Iterator[LoginRooms]:
-    """A mock OP in a thread beside the rooms."""
+def login_rooms(
+    rooms: CityRooms, *, registered: ec.EllipticCurvePublicKey | None = None
+) -> Iterator[LoginRooms]:
+    """A mock OP in a thread beside the rooms, whose gate knows it. `registered`: the city's key there (None: a new one)."""
     directory = rooms.directory / "digital-auth"
     directory.mkdir()
     cards = directory / "cards"
     cards.mkdir()
     city_key = ec.generate_private_key(ec.SECP256R1())
-    entry = client_entry(CLIENT, city_key, "mihon", userinfo_signed_response_alg="ES256")
+    known: Any = city_key if registered is None else SimpleNamespace(public_key=lambda: registered)
+    entry = client_entry(CLIENT, known, "mihon", userinfo_signed_response_alg="ES256")
     clients = parse_clients(clients_file(entry))
     trust = load_card_trust(rooms.jpki.anchors, profile="demo")
     keys, store = open_keys(directory / "keys"), ProviderStore(directory / "provider.sqlite")
@@ -197,16 +170,9 @@ def login_rooms(rooms: CityRooms) -> Iterator[LoginRooms]:
     )
     assert urlsplit(pinned.userinfo_endpoint).hostname == "127.0.0.1"
     release = RecordRelease(rooms.registers, CITY)
-    gate = RegisterGate(
-        rooms.gate_store,
-        release,
-        OfflineCardChecker(trust, CITY),
-        rooms.gate_key,
-        rooms.clock,
-        LoginGate(pinned, CLIENT.client_id, release),
-    )
+    rooms.gate._logins = LoginGate(pinned, CLIENT.client_id, release)
     try:
-        yield LoginRooms(rooms, server, cards, city_key, pinned, gate)
+        yield LoginRooms(rooms, server, cards, city_key, pinned, rooms.gate)
     finally:
         server.shutdown()
         server.server_close()
