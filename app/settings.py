@@ -199,7 +199,7 @@ def read_worker_settings(environ: Mapping[str, str]) -> WorkerSettings:
     public_url = values["AKASHI_PUBLIC_URL"]
     if not public_url.startswith("https://") or public_url.endswith("/"):
         raise SettingsError("bad-setting", "AKASHI_PUBLIC_URL: https://host without a slash at the end")
-    return WorkerSettings(
+    settings = WorkerSettings(
         profile=profile,
         city=_city(values),
         gate_socket=Path(values["AKASHI_GATE_SOCKET"]),
@@ -235,6 +235,10 @@ def read_worker_settings(environ: Mapping[str, str]) -> WorkerSettings:
         wallet_code_life=_number(values, "AKASHI_WALLET_CODE_LIFE", 60, 86400),
         login=_login(values),
     )
+    if settings.status_ttl * 2 > settings.status_life:
+        # A token is renewed at half of its life: whoever keeps it for its ttl must not be left with an expired one.
+        raise SettingsError("bad-setting", "AKASHI_STATUS_TTL: at most half of AKASHI_STATUS_LIFE")
+    return settings
 
 
 def require_demo(profile: str, what: str) -> None:

@@ -36,6 +36,7 @@ from mobile_api.messages import (
     CertificateRequest,
     ConfirmMail,
     HistoryWish,
+    OfferReady,
     Register,
     RequestCertificate,
     StopDevice,
@@ -54,6 +55,7 @@ from mobile_api.phone_counterparts import (
     trust_from_jwks,
 )
 from mobile_api.phone_home import PhoneHome
+from mobile_api.phone_offers import OfferWish, PhoneOffers
 from mobile_api.phone_submissions import PhoneSubmissions, ScannedRequest, SubmissionReceipt
 from mobile_api.phone_wishes import find_wish, in_order, note_fetched, note_missing
 from verifier.errors import FormatError
@@ -72,6 +74,8 @@ __all__ = [
     "DoorRefused",
     "DoorUnavailable",
     "NoAnswerYet",
+    "OfferReady",
+    "OfferWish",
     "PackageLost",
     "PackageMissing",
     "Phone",
@@ -134,6 +138,12 @@ class Phone:
             sleep=sleep,
             repost_after=repost_after,
         )
+        self._offers = PhoneOffers(
+            self._home,
+            self._letters,
+            statement=self._statement,
+            new_key=lambda: new_message_id(self._random),
+        )
         self._submissions = PhoneSubmissions(
             self._home,
             self._door,
@@ -191,9 +201,7 @@ class Phone:
         return [dict(line) for line in self._state["history"]]
 
     def requests(self) -> list[dict[str, Any]]:
-        """Requests of this phone, the newest last: id, fiscal_year, purpose, state (new, sent, ready, missing, fetched,
-        refused, gone), stages.
-        """
+        """Requests of this phone, the newest last: id, fiscal_year, purpose, state (of phone_wishes), stages."""
         names = ("fiscal_year", "purpose", "state", "stages", "city_request")
         return [{"id": key, **{name: entry[name] for name in names}} for key, entry in in_order(self._state)]
 
@@ -394,6 +402,14 @@ class Phone:
         entry["refreshed"] = file
         self._home.save()
         return renewed
+
+    def request_offer(
+        self, wish: OfferWish, card: Card, pin: str, *, timeout: float = DEFAULT_WAIT
+    ) -> OfferReady:
+        """An offer to a wallet, wished by the card (see phone_offers). Raises as `request_certificate`, and CityRefused."""
+        if not self.is_registered:
+            raise StateError("not-registered", "sign up first")
+        return self._offers.request(wish, card, pin, timeout=timeout)
 
     # Submission (see phone_submissions)
 

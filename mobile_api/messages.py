@@ -49,7 +49,7 @@ from mobile_api.message_codecs import (
     parse_answer_body,
     parse_device_body,
 )
-from mobile_api.wallet_bodies import OfferReady, RequestOffer, WalletWish
+from mobile_api.wallet_bodies import MAX_COPIES, OFFER_SCHEME, OfferReady, RequestOffer, WalletWish
 from verifier.errors import FormatError
 from verifier.formats.encoding import JSON, base64url_decode, base64url_encode, canonical_json
 from verifier.formats.jose import Jws, SignDigest, build_jws, parse_jws, same_thumbprint, thumbprint
@@ -62,7 +62,9 @@ from verifier.formats.names import (
 from verifier.formats.package import KeyAgreement, open_package, pack
 
 __all__ = [
+    "MAX_COPIES",
     "NO_REQUEST",
+    "OFFER_SCHEME",
     "STAGES",
     "AnswerBody",
     "CardStatement",

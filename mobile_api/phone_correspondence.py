@@ -22,6 +22,7 @@ from mobile_api.messages import (
     HistoryWish,
     Register,
     RequestCertificate,
+    RequestOffer,
     StopDevice,
     build_device_request,
     new_message_id,
@@ -45,6 +46,7 @@ MAX_REPLY_BYTES: Final = 7 << 20
 _KINDS: Final = {
     Register: "register",
     RequestCertificate: "request_certificate",
+    RequestOffer: "request_offer",
     ConfirmMail: "confirm_mail",
     StopDevice: "stop_device",
     HistoryWish: "history",

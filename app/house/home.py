@@ -3,7 +3,7 @@
     HOME/keys/          seal, credential, status, log … keys (only the signer opens them) and public certificates
     HOME/tokens/        one channel token a pair of processes, 0600
     HOME/stores/        one SQLite store a process
-    HOME/log/ chain/ witnesses/ public/ jpki/ mail/ trust/ logs/
+    HOME/log/ chain/ witnesses/ public/ jpki/ mail/ trust/ logs/ wallet-provider/ offers/
     HOME/addresses.json which port each process answers on
 
 Production gives each process its own settings instead; this layout is for laptops, tests and the demo.
@@ -146,6 +146,20 @@ class Home:
     def staff_passwords(self) -> Path:
         """Name and password of the demo's members of staff (0600)."""
         return self.root / "staff-passwords.txt"
+
+    @property
+    def wallet_provider(self) -> Path:
+        """The mock authority of a wallet provider (模擬), and what it signs attestations with."""
+        return self.root / "wallet-provider"
+
+    @property
+    def wallet_attesters(self) -> Path:
+        """Its certificate alone, as city and street door read it."""
+        return self.wallet_provider / "authorities.pem"
+
+    def offers(self, resident_id: str) -> Path:
+        """The scripted phone and card of one resident (`akashi offer create`)."""
+        return self.root / "offers" / resident_id
 
     @property
     def contract(self) -> Path:

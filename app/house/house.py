@@ -247,6 +247,7 @@ class House:
             AKASHI_STAFF_TOKEN_FILE=str(self.home.token("staff")),
             AKASHI_SMTP_ADDRESS=f"127.0.0.1:{self.port('mail')}",
             AKASHI_TRAFFIC_LOG=str(self.home.traffic),
+            AKASHI_WALLET_ATTESTERS=str(self.home.wallet_attesters),
             AKASHI_STATUS_BEAT=str(self._settings.status_beat),
             AKASHI_IPAMJ_FONT=font,
         )

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from app.counterparts.jpki.authority import MockJpki
 from app.errors import CityError
 from app.house.home import Home
+from app.house.wallet_provider import make_wallet_provider
 from app.house.witnesses import make_witnesses
 from app.mailbox import format_door_keys
 from app.registers.city.generator import generate_city
@@ -42,7 +43,7 @@ MAX_STATUS_AGE: Final = 7 * 86400
 TRUST_SIGNERS: Final = 3
 TRUST_THRESHOLD: Final = 2
 TOKENS: Final = ("gate", "log", "staff")
-LAYOUT: Final = 2
+LAYOUT: Final = 3
 """Of the home: a higher one has things in it that a lower one has not."""
 
 
@@ -74,6 +75,8 @@ def set_up(home: Home, *, residents: int, seed: int, now: datetime) -> bool:
         write_private_key(home.trust_signer(number), ed25519.Ed25519PrivateKey.generate())
     MockJpki(home.jpki, now=now)
     create_registers(home, residents=residents, seed=seed)
+    provider_key = make_wallet_provider(home.wallet_provider, now=now)
+    write_private_key(home.wallet_provider / "provider.key.pem", provider_key)
     create_log(home.log, ORIGIN)
     make_witnesses(home, log_verifier_key(home))
     # Written last: a home whose making was cut short is made anew by removing it, never half used.

@@ -19,7 +19,7 @@ from app.frames import is_token
 from app.registers.gate import RegisterGate, SealWish
 from app.registers.login_gate import LoginEvidence
 from app.zones import Guard, Zone
-from mobile_api.messages import CertificateRequest, WalletWish
+from mobile_api.messages import MAX_COPIES, CertificateRequest, WalletWish
 from verifier.errors import FormatError
 from verifier.fault import describe_fault
 from verifier.formats.encoding import base64_decode, hex_decode
@@ -28,7 +28,6 @@ log = logging.getLogger("akashi.gate")
 
 VERSION = 1
 MAX_WISHES = 256
-MAX_COPIES = 20
 Answer = dict[str, Any]
 
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from app.sealing.credential import CLEAR, build_x5c_header
 from app.wallets.settings import CONFIGURATION, WalletSettings
-from mobile_api.wallet_bodies import MAX_COPIES
+from mobile_api.messages import MAX_COPIES
 from verifier.formats.compact_jwe import ALGORITHM, ENCRYPTIONS
 from verifier.formats.encoding import JSON, base64url_encode, canonical_json
 from verifier.formats.jose import format_jwk, thumbprint

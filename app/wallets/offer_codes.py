@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from app.storage.grants import Grant
 from app.wallets.settings import WalletSettings
-from mobile_api.wallet_bodies import OFFER_SCHEME
+from mobile_api.messages import OFFER_SCHEME
 from verifier.formats.encoding import JSON, base64url_encode, canonical_json, sha256
 
 SECRET_BYTES: Final = 32

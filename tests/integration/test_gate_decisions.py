@@ -12,6 +12,7 @@ import pytest
 
 from app.errors import Refusal
 from app.registers import gate as gate_module
+from app.registers import gate_store
 from app.registers.authorisation import build_authorisation
 from app.registers.card_attributes import card_attributes
 from app.registers.events import Death, ProtectionSet, ReviewSet
@@ -330,8 +331,29 @@ def test_one_refused_wish_of_a_batch_leaves_nothing_behind(rooms: CityRooms, dev
         rooms.gate.authorise([wish(request), wish("unknown-request-000000")])
     assert rooms.gate_rows("SELECT count(*) FROM authorisations") == [(0,)]
     assert rooms.gate.tally() == 0
+    # The page's code is signed before there is a page: it is no document yet.
+    rooms.gate.authorise([wish(request, purpose="credential")])
+    assert rooms.gate.tally() == 0
     rooms.gate.authorise([wish(request), wish(request, purpose="credential")])
     assert rooms.gate.tally() == 1
+
+
+def test_the_tally_counts_documents_and_none_twice(rooms: CityRooms, device: Device) -> None:
+    request = open_request(rooms.gate, device.request_body())
+    for _again in range(2):
+        rooms.gate.authorise([wish(request)])
+        with rooms.gate_store.begin() as connection:
+            for serial in ("d" * 32, "e" * 32):
+                gate_store.note_authorisation(
+                    connection,
+                    jti=os.urandom(16).hex(),
+                    request_id=request,
+                    serial=serial,
+                    purpose=gate_store.COPY_PURPOSE,
+                    digest=os.urandom(32).hex(),
+                    at=1,
+                )
+    assert rooms.gate.tally() == 3
 
 
 def test_an_authorisation_by_another_key_is_forged(rooms: CityRooms) -> None:

@@ -31,6 +31,7 @@ MESSAGES = tuple(
         "messages",
         "message_bodies",
         "message_codecs",
+        "wallet_bodies",
         "body_fields",
         "card_statement",
         "exchanges",
@@ -61,10 +62,12 @@ PROCESSES: tuple[Process, ...] = (
             "verifier",
             *("chain/__init__.py", "chain/client.py", "chain/errors.py"),
             *MESSAGES,
+            # What the door checks of a wallet as a filter, the city checks again.
+            *("mobile_api/key_proof.py", "mobile_api/wallet_nonce.py"),
             *_app("city_keys.py", "errors.py", "frames.py", "mailbox.py", "settings.py"),
             *_app("worker.py", "worker_process.py", "zones.py")[1:],
             *_app("claims", "delivery", "identity", "issuance", "registers", "rendering", "revocation")[1:],
-            *_app("sealing", "staff", "storage")[1:],
+            *_app("sealing", "staff", "storage", "wallets")[1:],
         ),
     ),
     Process(
@@ -97,11 +100,12 @@ PROCESSES: tuple[Process, ...] = (
             arguments,
             is_demo_only=True,
         )
-        # One image, four servers.
+        # One image, five servers.
         for server, arguments in (
             ("trust_services", ("serve", "--directory", "none")),
             ("jpki", ("serve", "--directory", "none")),
             ("mail", ("--directory", "none")),
+            ("pin_reset", ("serve", "--directory", "none", "--jpki", "none")),
             (
                 "digital_auth",
                 (
