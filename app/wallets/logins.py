@@ -20,9 +20,8 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Final, Protocol
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine
 
@@ -60,7 +59,7 @@ MAX_PENDING_LOGINS: Final = 5000
 """Logins under way at once; a street door that asks for more gets none until the oldest are over."""
 SEED_BYTES: Final = 32
 FISCAL_YEAR_BEGINS: Final = 6
-JAPAN: Final = ZoneInfo("Asia/Tokyo")
+JAPAN: Final = timezone(timedelta(hours=9))
 MAX_WORDS: Final = 200
 
 LOGIN_OFFER: Final = Notice(

@@ -21,10 +21,9 @@ import secrets
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from app.counterparts.jpki.errors import BodyRefused, JpkiError
 from app.counterparts.jpki.issued import IssuedList, write_file
@@ -44,7 +43,7 @@ DELEGATES: Final = ("4", "5", "6")
 MAX_FILE: Final = 1 << 20
 MAX_BODIES: Final = 1000
 MAX_NAME: Final = 100
-JAPAN: Final = ZoneInfo("Asia/Tokyo")
+JAPAN: Final = timezone(timedelta(hours=9))
 MARKS: Final = ("模擬", "MOCK")
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
