@@ -21,6 +21,7 @@ from mobile_api.messages import MAX_COPIES
 from verifier.formats.compact_jwe import ALGORITHM, ENCRYPTIONS
 from verifier.formats.encoding import JSON, base64url_encode, canonical_json
 from verifier.formats.jose import format_jwk, thumbprint
+from verifier.formats.ladder import LADDERS
 from verifier.formats.names import CREDENTIAL_TYP, ISSUER_METADATA_TYP
 
 _SCHEMA: Final = "income-certificate-1.schema.json"
@@ -147,10 +148,28 @@ def _type_claims() -> JSON:
     ]
 
 
+_LADDERS: Final[dict[str, tuple[str, str]]] = {
+    "income_at_least": ("合計所得金額が次の額以上", "Total income is at least this amount (yen)"),
+    "income_at_most": ("合計所得金額が次の額以下", "Total income is at most this amount (yen)"),
+    "levy_at_most": ("市民税の所得割が次の額以下", "City levy on income is at most this amount (yen)"),
+}
+
+
+def _rungs() -> Iterator[tuple[tuple[str, ...], dict[str, Any], bool]]:
+    """The threshold ladders: a rung is there only if it holds, so none is mandatory."""
+    for ladder in LADDERS:
+        ja, en = _LADDERS[ladder.name]
+        yield (ladder.name,), {"title": ja, "description": en}, True
+        sense = ("以上", "at least") if ladder.at_least else ("以下", "at most")
+        for threshold in ladder.thresholds:
+            words = {"title": f"{threshold:,}円{sense[0]}", "description": f"{sense[1]} {threshold:,} yen"}
+            yield (ladder.name, str(threshold)), words, False
+
+
 @functools.cache
 def _claims() -> tuple[tuple[tuple[str, ...], dict[str, Any], bool], ...]:
     text = resources.files("verifier.formats.schema").joinpath(_SCHEMA).read_text("utf-8")
-    return tuple(_walk(json.loads(text), (), is_required=True))
+    return (*_walk(json.loads(text), (), is_required=True), *_rungs())
 
 
 def _walk(
