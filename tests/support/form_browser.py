@@ -7,6 +7,7 @@ redirect that leaves for an address of `stop` ends the way there (the test reads
 from __future__ import annotations
 
 import http.client
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Final
@@ -39,10 +40,14 @@ class Page:
 
 
 class FormBrowser:
-    """`stop`: the beginning of an address that is not fetched; reaching it is the end of the way."""
+    """`stop`: the beginning of an address that is not fetched; reaching it is the end of the way.
 
-    def __init__(self, stop: str) -> None:
+    `at`: where an origin really listens on this machine, as a TLS front would pass it on.
+    """
+
+    def __init__(self, stop: str, *, at: Mapping[str, str] | None = None) -> None:
         self._stop = stop
+        self._at = at or {}
         self.cookies: dict[str, dict[str, str]] = {}
         self.visited: list[str] = []
         self.page: Page | None = None
@@ -95,12 +100,16 @@ class FormBrowser:
         raise AssertionError("too many redirects")
 
     def _fetch(self, method: str, address: str, body: str | None) -> tuple[int, dict[str, str], str]:
+        jar = self.cookies.setdefault("://".join(urlsplit(address)[:2]), {})
+        for origin, real in self._at.items():
+            if address.startswith(origin + "/"):
+                address = real + address.removeprefix(origin)
         parts = urlsplit(address)
         assert parts.hostname is not None
         assert parts.scheme == "http", f"this browser has no TLS: {address}"
         connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=20)
         sent = {} if body is None else {"Content-Type": "application/x-www-form-urlencoded"}
-        if jar := self.cookies.get(parts.netloc):
+        if jar:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in jar.items())
         try:
             connection.request(method, parts.path + ("?" + parts.query if parts.query else ""), body, sent)
@@ -110,7 +119,10 @@ class FormBrowser:
             connection.close()
         for cookie in answer.headers.get_all("Set-Cookie") or []:
             name, _, value = cookie.partition(";")[0].partition("=")
-            self.cookies.setdefault(parts.netloc, {})[name.strip()] = value.strip()
+            if value.strip():
+                jar[name.strip()] = value.strip()
+            else:
+                jar.pop(name.strip(), None)
         return answer.status, {name.lower(): value for name, value in answer.headers.items()}, text
 
 
