@@ -25,6 +25,7 @@ from app.registers.login_gate import LoginEvidence, LoginGate
 from app.storage import logins as login_store
 from app.storage.grants import find_grant
 from app.wallets import logins as logins_module
+from app.wallets.housekeeping import tend_grants
 from mobile_api.exchanges import Denied, LoginStart
 from mobile_api.messages import History, HistoryWish, Notice, WalletWish
 from tests.support.city_rooms import KIND, YEAR, CityRooms, DirectGate, city_rooms
@@ -285,8 +286,14 @@ def test_a_login_that_took_too_long_is_over(logins: LoginRooms) -> None:
     browser = logins.browse(address, card)
     assert denied(logins.finish(desk, session, browser.query)) == "access_denied"
     assert nothing_given_out(logins)
-    logins.start(desk, new_id())
-    assert len(logins.rooms.rows("SELECT * FROM pending_logins")) == 1, "the old one was swept away"
+    desk, waiting = logins.desk(), new_id()
+    logins.start(desk, waiting)
+    tend_grants(logins.rooms.store, at=logins.rooms.at)
+    assert len(logins.rooms.rows("SELECT * FROM pending_logins")) == 1, "who is under way is kept"
+    tend_grants(logins.rooms.store, at=logins.rooms.at + int(MAX_PENDING.total_seconds()) + 1)
+    assert logins.rooms.rows("SELECT * FROM pending_logins") == [], (
+        "what is over is swept away with its secrets"
+    )
 
 
 def test_a_street_door_cannot_fill_the_store(logins: LoginRooms, monkeypatch: pytest.MonkeyPatch) -> None:

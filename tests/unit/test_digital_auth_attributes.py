@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from joserfc import jwt as foreign_jwt
+from joserfc.jwk import KeySet
 
 from app.counterparts.digital_auth.provider import DISCOVERY, PROTOCOL, Reply
 from app.errors import UnavailableError
@@ -280,6 +282,27 @@ def test_another_key_another_time_and_another_kind_of_token_are_refused(world: W
     with pytest.raises(LoginRefused):
         verify_id_token(userinfo, pending, world.pinned, CITY, now=world.now)
     assert verify_userinfo(tokens.id_token, login, world.pinned, CITY, now=world.now) is None
+
+
+def test_a_foreign_library_reads_userinfo(world: World) -> None:
+    """joserfc, with the keys the provider publishes and nothing of ours."""
+    tokens, pending = tokens_of(world)
+    token = fetch_userinfo(tokens.access_token, world.pinned, get=world.get)
+    keys = KeySet.import_key_set(json.loads(world.provider.get(PROTOCOL + "/certs", "").body))
+    read = foreign_jwt.decode(token, keys, algorithms=["ES256"])
+    foreign_jwt.JWTClaimsRegistry(
+        now=int(world.now.timestamp()),
+        iss={"essential": True, "value": ISSUER},
+        aud={"essential": True, "value": CITY.client_id},
+        sub={"essential": True, "value": login_of(world, tokens, pending).subject},
+        exp={"essential": True},
+    ).validate(read.claims)
+    assert {name: read.claims[name] for name in NAMES} == {
+        "name": HANAKO.name,
+        "address": HANAKO.address,
+        "birthdate": "19850315",
+        "gender": "2",
+    }
 
 
 def test_discovery_names_what_is_given(world: World) -> None:
