@@ -50,7 +50,7 @@ class WalletWish:
 
 @dataclass(frozen=True, slots=True)
 class RequestOffer:
-    """A wish with the card's authentication over it. `by_reference`: the offer is to lie at the street door."""
+    """A wish with the card's authentication over it. `by_reference`: the offer is to name an address."""
 
     wish: WalletWish
     statement: str

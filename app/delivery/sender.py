@@ -126,11 +126,16 @@ class Sender:
         elif row.kind == "withdrawal":
             self._door.delete_package(row.account, row.item_id)
         elif row.kind == "offer":
-            self._door.put_offer(row.item_id, row.body)
+            self._put_offer(row)
         elif row.kind == "offer-end":
             self._door.delete_offer(row.item_id)
         else:
             self._door.put_answer(row.account, row.item_id, self._seal(row))
+
+    def _put_offer(self, row: OutboxRow) -> None:
+        # One whose time is over is of no more use to anybody, and the door would refuse it.
+        if parse_canonical_json(row.body)["expires"] > int(self._clock().timestamp()):
+            self._door.put_offer(row.item_id, row.body)
 
     def _put_package(self, row: OutboxRow) -> None:
         try:

@@ -46,7 +46,9 @@ def add_wish_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--purpose", default="")
     parser.add_argument("--copies", type=int, default=10, help="copies of the certificate, 1 to 20")
     parser.add_argument("--profile", choices=PROFILES, default="p1", help="OpenID4VCI profile")
-    parser.add_argument("--reference", action="store_true", help="the offer lies at the street door")
+    parser.add_argument(
+        "--reference", action="store_true", help="the offer names an address at the street door"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 

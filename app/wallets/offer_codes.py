@@ -75,16 +75,19 @@ def build_offer(grant: Grant, codes: OfferCodes, settings: WalletSettings) -> di
 
 
 def offer_link(grant: Grant, codes: OfferCodes, settings: WalletSettings) -> str:
-    """The link for a wallet: the offer by value, or the address where it lies."""
+    """The link for a wallet: the offer by value, or an address at the street door that holds the code.
+
+    The door knows only the code's hash: it can tell the offer to nobody who has not got the code already.
+    """
     if grant.by_reference:
-        address = f"{settings.issuer(grant.profile)}/offers/{grant.grant_id}"
+        address = f"{settings.issuer(grant.profile)}/offers/{codes.code}"
         return f"{OFFER_SCHEME}?credential_offer_uri={quote(address, safe='')}"
     offer = canonical_json(build_offer(grant, codes, settings)).decode("utf-8")
     return f"{OFFER_SCHEME}?credential_offer={quote(offer, safe='')}"
 
 
-def door_offer(grant: Grant, codes: OfferCodes, settings: WalletSettings) -> bytes:
-    """The body of `PUT /city/offers/<grant>`: hashes, and the offer only if it is to lie there."""
+def door_offer(grant: Grant, codes: OfferCodes) -> bytes:
+    """The body of `PUT /city/offers/<grant>`: hashes only."""
     body: dict[str, JSON] = {
         "code_hash": code_hash(codes.code),
         "configuration": grant.configuration,
@@ -97,6 +100,4 @@ def door_offer(grant: Grant, codes: OfferCodes, settings: WalletSettings) -> byt
             "length": TX_CODE_DIGITS,
         },
     }
-    if grant.by_reference:
-        body["offer"] = build_offer(grant, codes, settings)
     return canonical_json(body)

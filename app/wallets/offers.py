@@ -93,7 +93,7 @@ def request_offer(desk: Desk, letter: Letter, account: Account, body: RequestOff
             kind="offer",
             account=account.account,
             item_id=grant.grant_id,
-            body=door_offer(grant, derive_codes(grant.secret or b""), settings),
+            body=door_offer(grant, derive_codes(grant.secret or b"")),
             at=at,
         )
         desk.answer(connection, letter, offer_of(grant, wish.digest(), settings, at=at))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -90,17 +91,25 @@ def test_the_street_door_is_told_hashes_only(house: WalletHouse, device: Device)
     assert "offer" not in told
 
 
-def test_an_offer_by_reference_lies_at_the_door_without_its_tx_code(
+def test_an_offer_by_reference_is_known_to_the_door_by_its_hash_only(
     house: WalletHouse, device: Device
 ) -> None:
     ready, grant = house.offer(device, by_reference=True)
     send_all(house)
-    assert ready.offer.endswith(
-        f"credential_offer_uri=https%3A%2F%2Fdoor.mihon.example%2F992011%2Foffers%2F{grant}"
-    )
-    told = house.door.offers[grant]
-    assert told["offer"]["credential_issuer"] == "https://door.mihon.example/992011"
-    assert ready.tx_code not in canonical_json(told).decode()
+    (address,) = parse_qs(urlsplit(ready.offer).query)["credential_offer_uri"]
+    issuer, _, code = address.rpartition("/offers/")
+    assert issuer == "https://door.mihon.example/992011"
+    assert code_hash(code) == house.door.offers[grant]["code_hash"]
+    assert code not in canonical_json(house.door.offers[grant]).decode()
+
+
+def test_an_offer_that_was_over_before_the_door_was_there_is_not_put(
+    house: WalletHouse, device: Device
+) -> None:
+    _, grant = house.offer(device)
+    house.rooms.clock.forward(seconds=601)
+    send_all(house)
+    assert grant not in house.door.offers
 
 
 def send_all(house: WalletHouse) -> None:
