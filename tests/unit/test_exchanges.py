@@ -78,7 +78,7 @@ def same(one, two):
 
 
 @pytest.mark.parametrize("body", QUESTIONS, ids=lambda body: type(body).__name__)
-@pytest.mark.parametrize("dpop", [None, thumbprint(WALLET.public_key())])
+@pytest.mark.parametrize("dpop", [None, thumbprint(WALLET.public_key())], ids=["bearer", "bound"])
 def test_a_question_reaches_the_city_alone(body, dpop):
     asked = question(body, dpop=dpop, grant=None if isinstance(body, LoginStart | LoginFinish) else ID)
     data = seal_question(asked, CITY.public_key(), os.urandom)
