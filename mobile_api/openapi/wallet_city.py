@@ -21,7 +21,7 @@ from mobile_api.openapi.pieces import (
     query_number,
     text,
 )
-from verifier.formats.names import EXCHANGE_TYPE
+from verifier.formats.names import PACKAGE_TYPE
 
 _EMPTY: Final = {"$ref": "#/components/schemas/Empty"}
 _SCOPE: Final = "wrong-scope: this key of the city may not do that"
@@ -70,7 +70,7 @@ PATHS: Final[Piece] = {
             name="putExchange",
             security=CITY_MAILBOX,
             parameters=[_EXCHANGE],
-            body=body(PACKAGE_SCHEMA, media=EXCHANGE_TYPE),
+            body=body(PACKAGE_SCHEMA, media=PACKAGE_TYPE),
             answers={200: answer("its waiter has it or finds it", _EMPTY)},
             problems={
                 **_WRONG,

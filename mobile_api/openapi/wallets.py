@@ -19,6 +19,7 @@ from mobile_api.openapi.pieces import (
     path_part,
     text,
 )
+from mobile_api.problems import MEDIA_TYPE
 from mobile_api.wallets.metadata import VCT_PATH
 from mobile_api.wallets.token import GRANT_TYPES
 
@@ -28,8 +29,11 @@ _CITY: Final = path_part("city", r"^[0-9]{6}$", "the city's code")
 _CODE: Final = path_part("code", r"^[A-Za-z0-9_-]{43}$", "the pre-authorized code")
 _TOKEN: Final = [{"walletToken": []}]
 
+_NOT_HERE: Final = oauth_error("invalid_request: another city, or a profile that is not served")
+# An address whose city is no six digits belongs to nobody: the door's own problem.
+_NOT_HERE["content"][MEDIA_TYPE] = {"schema": {"$ref": "#/components/schemas/Problem"}}
 _COMMON: Final[Mapping[int, Piece]] = {
-    404: oauth_error("invalid_request: another city, or a profile that is not served"),
+    404: _NOT_HERE,
     411: oauth_error("invalid_request: a body of unknown length"),
     413: oauth_error("invalid_request: a body too large"),
     429: oauth_error("temporarily_unavailable: too many calls, wait as Retry-After says"),
@@ -74,7 +78,7 @@ def _header(name: str) -> Piece:
 
 def _document(summary: str, media: tuple[str, ...] = (JSON_TYPE,)) -> Mapping[int, Piece]:
     found: Piece = answer(summary, headers={"Cache-Control": "public, max-age=60"})
-    found["content"] = {kind: {"schema": OBJECT_TYPE if kind == JSON_TYPE else {}} for kind in media}
+    found["content"] = {kind: {"schema": OBJECT_TYPE} if kind == JSON_TYPE else {} for kind in media}
     return {200: found, 304: answer("not changed since the ETag of If-None-Match")}
 
 
@@ -82,7 +86,7 @@ def _credentials(statuses: tuple[int, ...]) -> dict[int, Piece]:
     found = {}
     for status in statuses:
         piece = answer("the credentials" if status == 200 else "come again with this transaction_id")
-        piece["content"] = {JSON_TYPE: {"schema": OBJECT_TYPE}, JWT_TYPE: {"schema": {}}}
+        piece["content"] = {JSON_TYPE: {"schema": OBJECT_TYPE}, JWT_TYPE: {}}
         found[status] = piece
     return found
 
@@ -193,7 +197,8 @@ def _profile(profile: str, prefix: str) -> Piece:
 def _browser() -> Piece:
     page = file("a page that says what to do", "text/html")
     away = answer("on to the login provider, or back to the wallet", headers={"Location": "where"})
-    shown = {302: away, 400: page, 404: page, 429: page, 503: page}
+    lost = {**page, "content": {**page["content"], MEDIA_TYPE: _NOT_HERE["content"][MEDIA_TYPE]}}
+    shown = {302: away, 400: page, 404: lost, 429: page, 503: page}
     query = [
         {"name": name, "in": "query", "required": False, "schema": {"type": "string"}}
         for name in ("client_id", "request_uri")

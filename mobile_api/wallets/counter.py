@@ -5,7 +5,6 @@ from __future__ import annotations
 from flask import Blueprint, Flask, Response, request
 
 from mobile_api.door import Door
-from mobile_api.errors import Problem
 from mobile_api.wallets import city_calls
 from mobile_api.wallets.authorize import authorize, callback
 from mobile_api.wallets.credential import credential
@@ -15,14 +14,12 @@ from mobile_api.wallets.nonce import nonce
 from mobile_api.wallets.notification import notification
 from mobile_api.wallets.oauth_errors import OAuthError, error_reply, register_oauth_errors
 from mobile_api.wallets.offers import offer_by_reference
-from mobile_api.wallets.pages import error_page, harden_page
+from mobile_api.wallets.pages import harden_page, register_pages
 from mobile_api.wallets.par import par
 from mobile_api.wallets.token import token
 from mobile_api.wallets.wallet_door import (
     EXTENSION,
     PREFIXES,
-    View,
-    WalletDoor,
     harden,
     make_wallet_door,
     open_to_all,
@@ -63,22 +60,12 @@ def _protocol() -> Blueprint:
 def _browser() -> Blueprint:
     # A browser with a person in front of it: pages instead of JSON, cookies, no other origin.
     blueprint = Blueprint("wallet_logins", __name__)
-    register_oauth_errors(blueprint)
-    serve(blueprint, "authorize", "GET", _page(authorize), ("p2",))
-    serve(blueprint, "login/callback", "GET", _page(callback), ("p2",))
+    register_pages(blueprint)
+    serve(blueprint, "authorize", "GET", authorize, ("p2",))
+    serve(blueprint, "login/callback", "GET", callback, ("p2",))
     blueprint.after_request(harden)
     blueprint.after_request(harden_page)
     return blueprint
-
-
-def _page(view: View) -> View:
-    def shown(wallets: WalletDoor, profile: str) -> Response:
-        try:
-            return view(wallets, profile)
-        except (OAuthError, Problem) as error:
-            return error_page(error.status)
-
-    return shown
 
 
 def _serve_offers(blueprint: Blueprint, profile: str) -> None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from flask import Response
+import logging
+
+from flask import Blueprint, Response
+from sqlalchemy.exc import SQLAlchemyError
+
+from mobile_api.errors import Problem
+from mobile_api.wallets.oauth_errors import OAuthError
+from verifier.fault import describe_fault
 
 _PAGE = """<!doctype html><html lang="ja"><meta charset="utf-8"><meta name="referrer" content="no-referrer">
 <meta name="viewport" content="width=device-width"><title>手続きを続けられません</title>
@@ -22,6 +29,27 @@ def error_page(status: int) -> Response:
     """The page in Japanese and English; it runs and loads nothing."""
     text = _AWAY if status >= 500 or status == 429 else _PAGE
     return Response(text, status=status, content_type="text/html; charset=utf-8")
+
+
+def register_pages(blueprint: Blueprint) -> None:
+    """Whatever is raised in this blueprint becomes a page for people."""
+    log = logging.getLogger("akashi.door")
+
+    @blueprint.errorhandler(OAuthError)
+    @blueprint.errorhandler(Problem)
+    def _refused(error: OAuthError | Problem) -> Response:
+        return error_page(error.status)
+
+    @blueprint.errorhandler(SQLAlchemyError)
+    def _store(error: SQLAlchemyError) -> Response:
+        log.error("store-away %s", type(error).__name__)
+        return error_page(503)
+
+    @blueprint.errorhandler(Exception)
+    def _unexpected(error: Exception) -> Response:
+        # The type and the place, not the message: an exception's text may quote what was sent.
+        log.error("internal-error %s", describe_fault(error))
+        return error_page(500)
 
 
 def harden_page(response: Response) -> Response:

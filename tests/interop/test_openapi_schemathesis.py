@@ -22,8 +22,9 @@ from schemathesis.checks import CHECKS
 from schemathesis.core.failures import FailureGroup
 
 from mobile_api.openapi.document import build_document
-from tests.support.door_house import PUBLIC_URL, House, make_house
+from tests.support.door_house import PUBLIC_URL, House
 from tests.support.insider_calls import Insider, Signing
+from tests.support.insider_wallets import make_described_door, publish_for_wallets
 from verifier.formats.names import AUTHORIZATION_REQUEST_TYPE
 
 ANSWERS = [
@@ -37,6 +38,8 @@ ANSWERS = [
 schemathesis.serializer.alias(AUTHORIZATION_REQUEST_TYPE, "text/plain")
 # A request of the right form is refused for many reasons (a point not on the curve, a proof missing), and rightly.
 NOT_OURS = ["positive_data_acceptance"]
+# A compact JWT or JWE is text like any other to a generator.
+schemathesis.serializer.alias("application/jwt", "text/plain")
 STEADY = settings(
     max_examples=8,
     derandomize=True,
@@ -49,9 +52,21 @@ STEADY = settings(
 
 def make_door(tmp_path: Path) -> House:
     """A door that waits for nobody and counts no calls."""
-    rates = ("rate_account", "rate_sign_up", "rate_nonce", "rate_request", "rate_mail", "rate_presentation")
+    rates = (
+        "rate_account",
+        "rate_sign_up",
+        "rate_nonce",
+        "rate_request",
+        "rate_mail",
+        "rate_wallet",
+        "rate_grant",
+        "rate_presentation",
+    )
     steady = {"phone_wait": 0, "city_wait": 0, "max_waiting_envelopes": 1000, **dict.fromkeys(rates, 100_000)}
-    return make_house(tmp_path, **steady)
+    house = make_described_door(tmp_path, **steady)
+    # A door without the city's metadata is 503 for wallets, and rightly.
+    publish_for_wallets(house)
+    return house
 
 
 class DoorOnDemand:

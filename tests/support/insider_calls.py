@@ -19,6 +19,7 @@ from mobile_api.mail_relay import mail_hash
 from mobile_api.openapi.public_files import KINDS
 from mobile_api.proofs import PROOF_HEADER, build_proof
 from tests.support.door_house import CITY, House
+from tests.support.insider_wallets import InsiderWallets, is_for_wallets
 from tests.support.presentation_desk import Desk
 from tests.support.wallet_of_others import encrypt
 from verifier.formats.encoding import base64_encode, base64url_encode, canonical_json, sha256
@@ -43,6 +44,8 @@ PUBLIC = {
     "index": "000",
     "width": "7",
     "file": "1.root.json",
+    "description": "p1",
+    "signed": "p1",
 }
 
 
@@ -85,10 +88,14 @@ class Insider:
         self.request = self._made("/v1/requests", self._request_form())["id"]
         self.mailbox = house.city.mailbox
         for _, example, *_ in KINDS:
-            self.mailbox.put_public(f"{CITY}/{example}", b"{}")
+            if not example.startswith("wallets/"):
+                self.mailbox.put_public(f"{CITY}/{example}", b"{}")
+        self.wallets = InsiderWallets(house)
 
     def sign(self, method: str, path: str, body: bytes) -> tuple[str, str]:
         """The header of whoever may make this call, for exactly this call."""
+        if is_for_wallets(path):
+            return "X-Insider", "a wallet brings its own headers"
         if path.startswith("/city/"):
             return "Authorization", self._city(method, path, body)
         key = self.desk if path.startswith(("/v1/requests", "/v1/presentations")) else self.phone
@@ -104,6 +111,7 @@ class Insider:
         if self.prepared % 4 == 0:
             return
         name = case.operation.definition.raw["operationId"]
+        self.wallets.prepare(name, case, lucky=self.prepared % 4 != 1)
         known = {
             "account": self.account,
             "identifier": self.request,
@@ -113,6 +121,7 @@ class Insider:
             + ("checkpoint" if self.prepared % 2 else f"checkpoints/{self.prepared}"),
             "city": CITY,
             **PUBLIC,
+            **self.wallets.known,
         }
         case.path_parameters = {name: known.get(name, value) for name, value in case.path_parameters.items()}
         for_upload = {"Akashi-Upload": base64url_encode(self.token)}
