@@ -198,6 +198,7 @@ def test_a_worker_killed_in_the_middle_makes_one_set(house: House, resident: str
     asking.start()
     for pause in (0.1, 0.3, 0.5):
         time.sleep(pause)
+        house.processes.kill("worker")
         house.restart("worker")
     asking.join(60)
     (status, answer) = answers[0]
