@@ -38,8 +38,17 @@ COMMON: Final = (
     Variable("AKASHI_JPKI_ANCHORS", "directory with the card CAs' certificates (DER)"),
 )
 
+LOGIN: Final = (
+    Variable("AKASHI_LOGIN_ISSUER", "issuer of the login provider (デジタル認証アプリ); empty: no login", ""),
+    Variable("AKASHI_LOGIN_CLIENT_ID", "the city's client_id there", ""),
+    Variable("AKASHI_LOGIN_DISCOVERY", "file: its discovery document, copied and checked by a person", ""),
+    Variable("AKASHI_LOGIN_KEYS", "file: its JWK set, copied and checked by a person", ""),
+)
+"""The worker and the register gate each have their own copy: neither takes the provider's keys from the other."""
+
 GATE_VARIABLES: Final = (
     *COMMON,
+    *LOGIN,
     Variable("AKASHI_GATE_STORE", "database address of the gate's own store"),
     Variable("AKASHI_GATE_REGISTERS", "database address of the resident and tax registers"),
     Variable("AKASHI_GATE_KEY_FILE", "Ed25519 key that signs authorisations (0600)"),
@@ -47,6 +56,7 @@ GATE_VARIABLES: Final = (
 
 WORKER_VARIABLES: Final = (
     *COMMON,
+    *LOGIN,
     Variable("AKASHI_WORKER_STORE", "database address of the worker's store"),
     Variable("AKASHI_PUBLIC_URL", "https address under which the city is known to the public"),
     Variable("AKASHI_DOOR_ADDRESS", "where the street door is reached from the city"),
@@ -58,6 +68,7 @@ WORKER_VARIABLES: Final = (
     Variable("AKASHI_LOG_TOKEN_FILE", "channel token of the worker at the log (0600)"),
     Variable("AKASHI_TRUST_SERVICES", "where time-stamps and revocation lists are had"),
     Variable("AKASHI_JPKI_ADDRESS", "where the revocation of card certificates is asked"),
+    Variable("AKASHI_JPKI_TOKEN_FILE", "the city's credential there (0600); empty: none is sent", ""),
     Variable("AKASHI_TRUST_DIR", "directory with the current trust list"),
     Variable("AKASHI_STAFF_ADDRESS", "where the staff console is reached; empty: none", ""),
     Variable("AKASHI_STAFF_TOKEN_FILE", "channel token of the worker at the console; empty: none", ""),
@@ -85,6 +96,16 @@ WORKER_VARIABLES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
+class LoginSettings:
+    """Checked settings of the login provider: its documents are read by `app.identity.login_provider`."""
+
+    issuer: str
+    client_id: str
+    discovery: Path
+    keys: Path
+
+
+@dataclass(frozen=True, slots=True)
 class GateSettings:
     """Checked settings of the register gate."""
 
@@ -97,6 +118,7 @@ class GateSettings:
     store: str
     registers: str
     key_file: Path
+    login: LoginSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +142,7 @@ class WorkerSettings:
     log_token_file: Path
     trust_services: str
     jpki: str
+    jpki_token_file: Path | None
     trust_dir: Path
     staff: str
     staff_token_file: Path | None
@@ -135,6 +158,7 @@ class WorkerSettings:
     wallet_profiles: tuple[str, ...]
     wallet_attesters: Path | None
     wallet_code_life: int
+    login: LoginSettings | None = None
 
     @property
     def issuer(self) -> str:
@@ -164,6 +188,7 @@ def read_gate_settings(environ: Mapping[str, str]) -> GateSettings:
         store=values["AKASHI_GATE_STORE"],
         registers=values["AKASHI_GATE_REGISTERS"],
         key_file=Path(values["AKASHI_GATE_KEY_FILE"]),
+        login=_login(values),
     )
 
 
@@ -192,6 +217,7 @@ def read_worker_settings(environ: Mapping[str, str]) -> WorkerSettings:
         log_token_file=Path(values["AKASHI_LOG_TOKEN_FILE"]),
         trust_services=values["AKASHI_TRUST_SERVICES"],
         jpki=values["AKASHI_JPKI_ADDRESS"],
+        jpki_token_file=_path_or_none(values["AKASHI_JPKI_TOKEN_FILE"]),
         trust_dir=Path(values["AKASHI_TRUST_DIR"]),
         staff=values["AKASHI_STAFF_ADDRESS"],
         staff_token_file=_path_or_none(values["AKASHI_STAFF_TOKEN_FILE"]),
@@ -207,6 +233,7 @@ def read_worker_settings(environ: Mapping[str, str]) -> WorkerSettings:
         wallet_profiles=_wallet_profiles(values, profile),
         wallet_attesters=_path_or_none(values["AKASHI_WALLET_ATTESTERS"]),
         wallet_code_life=_number(values, "AKASHI_WALLET_CODE_LIFE", 60, 86400),
+        login=_login(values),
     )
     if settings.status_ttl * 2 > settings.status_life:
         # A token is renewed at half of its life: whoever keeps it for its ttl must not be left with an expired one.
@@ -237,6 +264,16 @@ def _profile(values: Mapping[str, str]) -> str:
     if profile not in PROFILES:
         raise SettingsError("bad-setting", "AKASHI_PROFILE: demo or production")
     return profile
+
+
+def _login(values: Mapping[str, str]) -> LoginSettings | None:
+    given = [values[row.name] for row in LOGIN]
+    if not any(given):
+        return None
+    if not all(given):
+        raise SettingsError("bad-setting", "AKASHI_LOGIN_…: all four, or none for no login")
+    issuer, client_id, discovery, keys = given
+    return LoginSettings(issuer, client_id, Path(discovery), Path(keys))
 
 
 def _city(values: Mapping[str, str]) -> str:

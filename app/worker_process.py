@@ -29,7 +29,7 @@ from app.errors import CityError, SettingsError
 from app.frames import read_token
 from app.identity.card_certificate import load_card_trust
 from app.identity.card_evidence import CardChecker
-from app.identity.status import Fetch, fetch_over_http, jpki_status_client
+from app.identity.status import Fetch, fetch_as, jpki_status_client
 from app.issuance.gatekeeper import Gatekeeper
 from app.issuance.intake import Intake, IntakeSettings
 from app.issuance.log_door import LogDoor
@@ -51,6 +51,7 @@ from app.wallets.attesters import load_attesters
 from app.wallets.copies_walk import CopiesWalk
 from app.wallets.copy_maker import CopyMaker
 from app.wallets.exchanges import Exchanges, WalletDesk
+from app.wallets.login_rooms import login_handlers
 from app.wallets.nonce_keys import NonceKeys
 from app.wallets.publisher import MetadataPublisher
 from app.wallets.rooms import HANDLERS, WalletRooms
@@ -128,7 +129,7 @@ def build_worker(settings: WorkerSettings) -> Worker:
         cards=CardChecker(
             load_card_trust(settings.jpki_anchors, profile=settings.profile),
             settings.city,
-            jpki_status_client(settings.jpki, fetch=_guarded_fetch(guard)),
+            jpki_status_client(settings.jpki, fetch=_guarded_fetch(guard, settings)),
         ),
         gate=gate,
         send_mail=_guarded_mail(guard, ConfirmationMail(settings.smtp).send),
@@ -148,7 +149,11 @@ def build_worker(settings: WorkerSettings) -> Worker:
         )
         wallet_rooms = WalletRooms(
             store,
-            exchanges=Exchanges(desk, mailbox, HANDLERS),
+            exchanges=Exchanges(
+                desk,
+                mailbox,
+                {**HANDLERS, **login_handlers(settings, store, gate, keys, guard=guard, clock=utc_now)},
+            ),
             walk=CopiesWalk(
                 store,
                 walk_settings,
@@ -272,10 +277,12 @@ def _guarded(guard: Guard, message: str, ask: Callable[[Argument], bytes]) -> Ca
     return asked
 
 
-def _guarded_fetch(guard: Guard) -> Fetch:
+def _guarded_fetch(guard: Guard, settings: WorkerSettings) -> Fetch:
+    ask = fetch_as("" if settings.jpki_token_file is None else read_token(settings.jpki_token_file))
+
     def fetch(url: str, body: bytes | None, limit: int) -> bytes:
         guard.check(Zone.CITY, Zone.COUNTERPART, "jpki.status", len(body or b""), now=utc_now())
-        return fetch_over_http(url, body, limit)
+        return ask(url, body, limit)
 
     return fetch
 

@@ -101,6 +101,13 @@ CROSSINGS: Final[tuple[Crossing, ...]] = (
     Crossing(
         Zone.CITY,
         Zone.NUMBER_USING,
+        "gate.open_login_offer",
+        64 * KIB,
+        "what the login provider signed in, so many copies for a wallet authorised",
+    ),
+    Crossing(
+        Zone.CITY,
+        Zone.NUMBER_USING,
         "gate.authorise_metadata",
         128 * KIB,
         "public wallet metadata, read before its signature is authorised",
@@ -136,6 +143,13 @@ CROSSINGS: Final[tuple[Crossing, ...]] = (
         "jpki.status",
         16 * KIB,
         "is this card certificate still good (模擬 J-LIS)",
+    ),
+    Crossing(
+        Zone.CITY,
+        Zone.COUNTERPART,
+        "login.provider",
+        32 * KIB,
+        "a login code against an ID token, an access token against userinfo (模擬 デジタル認証アプリ)",
     ),
     Crossing(
         Zone.CITY, Zone.COUNTERPART, "mail.confirmation", 64 * KIB, "a code to the address the resident gave"

@@ -4,6 +4,7 @@
     HOME/tokens/        one channel token a pair of processes, 0600
     HOME/stores/        one SQLite store a process
     HOME/log/ chain/ witnesses/ public/ jpki/ mail/ trust/ logs/ wallet-provider/ offers/
+    HOME/digital-auth/  the mock login provider, its cards, and the city's copies of its documents
     HOME/addresses.json which port each process answers on
 
 Production gives each process its own settings instead; this layout is for laptops, tests and the demo.
@@ -146,6 +147,30 @@ class Home:
     def staff_passwords(self) -> Path:
         """Name and password of the demo's members of staff (0600)."""
         return self.root / "staff-passwords.txt"
+
+    def jpki_token(self, body: str) -> Path:
+        """The credential of a body that may ask the card CA."""
+        return self.token(f"jpki-{body}")
+
+    @property
+    def digital_auth(self) -> Path:
+        """The mock login provider's clients, keys and store."""
+        return self.root / "digital-auth"
+
+    @property
+    def login_cards(self) -> Path:
+        """Mock cards (NAME.card) that can be held to the login provider."""
+        return self.digital_auth / "cards"
+
+    @property
+    def login_discovery(self) -> Path:
+        """The city's copy of the login provider's discovery document."""
+        return self.root / "login-discovery.json"
+
+    @property
+    def login_keys(self) -> Path:
+        """The city's copy of the login provider's keys."""
+        return self.root / "login-keys.json"
 
     @property
     def wallet_provider(self) -> Path:

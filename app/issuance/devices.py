@@ -18,6 +18,7 @@ from app.storage import requests as request_store
 from app.storage.accounts import ACTIVE, STOPPED, Account
 from app.storage.requests import WALLET, Request
 from app.wallets.grants import end_unredeemed
+from app.wallets.login_history import tell_logins
 from mobile_api.messages import History, HistoryEntry, HistoryWish, Notice, StopDevice
 from verifier.formats.jose import same_thumbprint
 
@@ -52,6 +53,7 @@ def tell_history(desk: Desk, letter: Letter, account: Account, _body: HistoryWis
             code = f"{kind}-{row.state.replace('_', '-')}"
             lines.append(HistoryEntry(instant(row.changed_at), code, ja, en))
         lines += tell_revocations(connection, [row.request_id for row in rows])
+        lines += tell_logins(connection, account.binding, HISTORY_LINES)
         lines.sort(key=lambda line: line.at)
         desk.answer(connection, letter, History(tuple(lines[-HISTORY_LINES:])))
 

@@ -1,9 +1,10 @@
 """The register gate: stands between the base systems and the city's other processes, and gives out one
-record for one request that a resident's card has signed.
+record for one request that a resident's card has signed, or for which the resident logged in.
 
 It checks the card's signature itself, so that neither the street door nor the worker can ask for a person
 of their choice; it keeps who is who behind opaque bindings; and it is the one that authorises seals,
-because it is the process that saw the evidence and is not the one that asks for the seal. Whether a card
+because it is the process that saw the evidence and is not the one that asks for the seal. A login is shown
+by what the login provider signed (`login_gate`). Whether a card
 was revoked is asked by the worker (this zone has no way out); everything a certificate and a signature can
 show by themselves is checked here again.
 
@@ -29,6 +30,7 @@ from app.issuance.refusals import refusal
 from app.registers import gate_store
 from app.registers.authorisation import build_authorisation
 from app.registers.gate_store import AuthorisedRequest
+from app.registers.login_gate import LoginEvidence, LoginGate
 from app.registers.release import RecordRelease, Released
 from app.sealing.authorisation import Authorisation
 from mobile_api.messages import NO_REQUEST, CertificateRequest, WalletWish
@@ -40,7 +42,7 @@ from verifier.formats.names import ISSUER_METADATA_TYP
 log = logging.getLogger("akashi.gate")
 
 STANDING_PREFIX: Final = "standing:"
-"""Requests of the city itself: `standing:status`, `standing:answer`, `standing:recipient`."""
+"""Requests of the city itself: `standing:status`, `standing:answer`, `standing:recipient`, `standing:login`."""
 METADATA_REQUEST: Final = "standing:wallet-metadata"
 METADATA_AN_HOUR: Final = 20
 
@@ -49,7 +51,7 @@ METADATA_AN_HOUR: Final = 20
 DIGESTS_A_REQUEST: Final = {"page_seal": 4, "credential": 8}
 # A copy's draft is stored before its digest comes here, so a repetition never differs: one serial, one digest, a copy.
 # What the city signs for itself is bounded by rate instead: authorisations an hour.
-STANDING_AN_HOUR: Final = {"statement": 200_000, "status_list": 4_000}
+STANDING_AN_HOUR: Final = {"statement": 200_000, "status_list": 4_000, "login": 20_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,9 @@ class RegisterGate:
         cards: OfflineCardChecker,
         key: Ed25519PrivateKey,
         clock: Callable[[], datetime],
+        logins: LoginGate | None = None,
     ) -> None:
+        self._logins = logins
         self._store = store
         self._registers = registers
         self._cards = cards
@@ -160,17 +164,29 @@ class RegisterGate:
             binding = gate_store.find_binding_of_card(connection, issuer=auth.issuer, serial=auth.serial)
             if binding is None:
                 raise refusal("account")
-            known = gate_store.find_request(connection, request_id)
-            if known is not None:
-                same = hmac.compare_digest(known.request_digest, wish.digest())
-                if known.binding != binding or known.copies != wish.copies or not same:
-                    raise refusal("idempotency")
-                return binding
-            request = AuthorisedRequest(
-                request_id, binding, wish.digest(), wish.document_kind, wish.fiscal_year, wish.copies
-            )
-            gate_store.store_request(connection, request, at=int(now.timestamp()))
+            _authorise_offer(connection, request_id, binding, wish, at=int(now.timestamp()))
         return binding
+
+    def open_login_offer(
+        self, *, request_id: str, wish: WalletWish, evidence: LoginEvidence
+    ) -> tuple[str, bool]:
+        """Authorise copies for a wallet, for which somebody logged in at the pinned login provider.
+
+        (the binding, whether this login was never seen before). The same evidence for the same request again gives the
+        same. Raises Refusal.
+        """
+        if self._logins is None:
+            raise _not_authorised("no-login-provider")
+        now = self._clock()
+        at = int(now.timestamp())
+        seen = self._logins.check(evidence, request_id, wish.digest(), now=now)
+        self._logins.use_up(self._store, seen, request_id, at=at)
+        resident_id = self._logins.match(seen, now=now)
+        with self._store.begin() as connection:
+            binding, is_new = self._logins.bind(connection, seen, resident_id, at=at)
+            _authorise_offer(connection, request_id, binding, wish, at=at)
+            gate_store.note_access(connection, binding=binding, request_id=request_id, what="login", at=at)
+        return binding, is_new
 
     def authorise_metadata(self, *, signing_input: bytes, serial: str) -> Authorisation:
         """Authorise the signature of public wallet metadata by the credential key: the gate reads what is signed.
@@ -323,6 +339,20 @@ class RegisterGate:
         if request is None or resident_id is None:
             raise _not_authorised("unknown-request")
         return request, resident_id
+
+
+def _authorise_offer(connection: Any, request_id: str, binding: str, wish: WalletWish, *, at: int) -> None:
+    """Store that so many copies may be made for this request; the same again is fine. Raises Refusal."""
+    known = gate_store.find_request(connection, request_id)
+    if known is not None:
+        same = hmac.compare_digest(known.request_digest, wish.digest())
+        if known.binding != binding or known.copies != wish.copies or not same:
+            raise refusal("idempotency")
+        return
+    request = AuthorisedRequest(
+        request_id, binding, wish.digest(), wish.document_kind, wish.fiscal_year, wish.copies
+    )
+    gate_store.store_request(connection, request, at=at)
 
 
 def _is_metadata(signing_input: bytes) -> bool:

@@ -11,9 +11,11 @@ import orjson
 
 from app.errors import Refusal, UnavailableError
 from app.frames import FrameClient
+from app.registers.login_gate import LoginEvidence
 from app.registers.release import Released
 from app.sealing.authorisation import Authorisation, parse_authorisation
 from app.zones import Guard, Zone
+from mobile_api.messages import WalletWish
 from verifier.formats.encoding import base64_encode, hex_decode
 
 
@@ -102,6 +104,25 @@ class GateClient:
             auth_signature=base64_encode(auth_signature),
         )
         return str(answer["binding"])
+
+    def open_login_offer(
+        self, *, request_id: str, wish: WalletWish, evidence: LoginEvidence
+    ) -> tuple[str, bool]:
+        """Have copies for a wallet authorised by a login; (the opaque binding, whether this login is new)."""
+        answer = self._call(
+            "open_login_offer",
+            request_id=request_id,
+            document_kind=wish.document_kind,
+            fiscal_year=wish.fiscal_year,
+            purpose=wish.purpose,
+            idempotency_key=wish.idempotency_key,
+            profile=wish.profile,
+            copies=wish.copies,
+            id_token=evidence.id_token,
+            userinfo=evidence.userinfo,
+            salt=evidence.salt,
+        )
+        return str(answer["binding"]), answer["is_new"] is True
 
     def record(self, *, request_id: str) -> Released:
         """The one record of an authorised request."""

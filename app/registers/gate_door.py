@@ -17,6 +17,7 @@ import orjson
 from app.errors import CityError, Refusal
 from app.frames import is_token
 from app.registers.gate import RegisterGate, SealWish
+from app.registers.login_gate import LoginEvidence
 from app.zones import Guard, Zone
 from mobile_api.messages import MAX_COPIES, CertificateRequest, WalletWish
 from verifier.errors import FormatError
@@ -44,6 +45,7 @@ class GateDoor:
             "register": self._register,
             "open_request": self._open_request,
             "open_offer": self._open_offer,
+            "open_login_offer": self._open_login_offer,
             "authorise_metadata": self._authorise_metadata,
             "record": self._record,
             "recheck": self._recheck,
@@ -98,17 +100,15 @@ class GateDoor:
         )
         return {}
 
-    def _open_offer(self, m: Mapping[str, Any]) -> Answer:
-        wish = WalletWish(
-            str(m["document_kind"]),
-            int(m["fiscal_year"]),
-            str(m["purpose"]),
-            str(m["idempotency_key"]),
-            str(m["profile"]),
-            int(m["copies"]),
+    def _open_login_offer(self, m: Mapping[str, Any]) -> Answer:
+        evidence = LoginEvidence(str(m["id_token"]), str(m["userinfo"]), str(m["salt"]))
+        binding, is_new = self._gate.open_login_offer(
+            request_id=str(m["request_id"]), wish=_wallet_wish(m), evidence=evidence
         )
-        if not 1 <= wish.copies <= MAX_COPIES:
-            raise ValueError("copies")
+        return {"binding": binding, "is_new": is_new}
+
+    def _open_offer(self, m: Mapping[str, Any]) -> Answer:
+        wish = _wallet_wish(m)
         binding = self._gate.open_offer(
             request_id=str(m["request_id"]),
             wish=wish,
@@ -164,6 +164,20 @@ class GateDoor:
 
     def _tally(self, _m: Mapping[str, Any]) -> Answer:
         return {"documents": self._gate.tally()}
+
+
+def _wallet_wish(m: Mapping[str, Any]) -> WalletWish:
+    wish = WalletWish(
+        str(m["document_kind"]),
+        int(m["fiscal_year"]),
+        str(m["purpose"]),
+        str(m["idempotency_key"]),
+        str(m["profile"]),
+        int(m["copies"]),
+    )
+    if not 1 <= wish.copies <= MAX_COPIES:
+        raise ValueError("copies")
+    return wish
 
 
 def _no(code: str) -> Answer:

@@ -1,5 +1,5 @@
-"""The register gate's own store: which card belongs to which resident, and what was authorised. One writer:
-the gate.
+"""The register gate's own store: which card and which login belongs to which resident, and what was authorised. One
+writer: the gate.
 
 It stands in the number-using zone beside the registers. Times are Unix seconds UTC.
 """
@@ -21,6 +21,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    delete,
     func,
     insert,
     literal,
@@ -28,6 +29,7 @@ from sqlalchemy import (
 )
 
 from app.storage.engine import upgrade_store
+from app.storage.once import insert_once
 
 metadata = MetaData()
 Serial = BigInteger().with_variant(Integer, "sqlite")
@@ -74,6 +76,27 @@ authorisations = Table(
     Column("made_at", BigInteger, nullable=False),
 )
 
+# A login at the login provider (SHA-256 of issuer and pairwise subject) and whose it is. Bound once, by the four
+# attributes; more than one may be a resident's, for a new card makes a new subject.
+logins = Table(
+    "logins",
+    metadata,
+    Column("login", String(64), primary_key=True),
+    Column("binding", String(64), nullable=False, index=True),
+    Column("bound_at", BigInteger, nullable=False),
+)
+
+# ID tokens that were used up, by SHA-256 of their nonce. `evidence` is the hash of what came with it: the same evidence
+# for the same request may come again after a crash, and nothing else.
+login_tokens = Table(
+    "login_tokens",
+    metadata,
+    Column("nonce", String(64), primary_key=True),
+    Column("request_id", String(64), nullable=False),
+    Column("evidence", String(64), nullable=False),
+    Column("used_at", BigInteger, nullable=False),
+)
+
 access_log = Table(
     "access_log",
     metadata,
@@ -112,17 +135,57 @@ def bind_card(connection: Connection, *, resident_id: str, issuer: str, serial: 
     """Bind a card (issuer, serial of its user-authentication certificate) to a resident; returns the opaque
     binding.
     """
-    row = connection.execute(select(bindings.c.binding).where(bindings.c.resident_id == resident_id)).first()
-    if row is None:
-        binding = secrets.token_hex(16)
-        connection.execute(insert(bindings).values(binding=binding, resident_id=resident_id, bound_at=at))
-    else:
-        binding = row.binding
+    binding = _binding_for(connection, resident_id, at=at)
     known = find_binding_of_card(connection, issuer=issuer, serial=serial)
     if known is None:
         connection.execute(insert(cards).values(issuer=issuer, serial=serial, binding=binding, bound_at=at))
     elif known != binding:
         raise ValueError("this card is bound to somebody else")
+    return binding
+
+
+def bind_login(connection: Connection, *, resident_id: str, login: str, at: int) -> tuple[str, bool]:
+    """Bind a login (hash, 64 hex characters) to a resident; (the opaque binding, whether it is new).
+
+    Raises ValueError when it is bound to somebody else.
+    """
+    binding = _binding_for(connection, resident_id, at=at)
+    is_new = insert_once(connection, logins, login=login, binding=binding, bound_at=at)
+    if not is_new and find_binding_of_login(connection, login) != binding:
+        raise ValueError("this login is bound to somebody else")
+    return binding, is_new
+
+
+def find_binding_of_login(connection: Connection, login: str) -> str | None:
+    """The binding of a login, if it was bound."""
+    row = connection.execute(select(logins.c.binding).where(logins.c.login == login)).first()
+    return None if row is None else row.binding
+
+
+def take_login_token(connection: Connection, *, nonce: str, request_id: str, evidence: str, at: int) -> bool:
+    """Use an ID token up, in one statement; all three are hashes or ids. False if it was used for anything else."""
+    if insert_once(
+        connection, login_tokens, nonce=nonce, request_id=request_id, evidence=evidence, used_at=at
+    ):
+        return True
+    t = login_tokens.c
+    same = connection.execute(
+        select(t.nonce).where(t.nonce == nonce, t.request_id == request_id, t.evidence == evidence)
+    ).first()
+    return same is not None
+
+
+def drop_login_tokens(connection: Connection, *, before: int) -> None:
+    """Forget tokens that have long expired: their dates refuse them."""
+    connection.execute(delete(login_tokens).where(login_tokens.c.used_at < before))
+
+
+def _binding_for(connection: Connection, resident_id: str, *, at: int) -> str:
+    row = connection.execute(select(bindings.c.binding).where(bindings.c.resident_id == resident_id)).first()
+    if row is not None:
+        return str(row.binding)
+    binding = secrets.token_hex(16)
+    connection.execute(insert(bindings).values(binding=binding, resident_id=resident_id, bound_at=at))
     return binding
 
 

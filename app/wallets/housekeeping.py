@@ -1,4 +1,4 @@
-"""What has had its time: offers nobody redeemed, copies no wallet confirmed, challenges that are over."""
+"""What has had its time: offers nobody redeemed, copies no wallet confirmed, challenges and logins that are over."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Final
 
 from sqlalchemy import Engine
 
+from app.identity.login import MAX_PENDING
 from app.storage import grants as grant_store
+from app.storage import logins as login_store
 from app.storage import wallet_nonces as nonce_store
 from app.storage.copies import drop_copy_documents
 from app.wallets.grants import end_grant
@@ -21,6 +23,7 @@ def tend_grants(store: Engine, *, at: int) -> int:
     with store.begin() as connection:
         grant_store.forget_secrets(connection, at=at)
         nonce_store.drop_wallet_nonces(connection, before=at)
+        login_store.drop_old_pending(connection, before=at - int(MAX_PENDING.total_seconds()))
         unredeemed = grant_store.find_unredeemed(connection, before=at, limit=BATCH)
         for grant in unredeemed:
             end_grant(connection, grant, at=at)

@@ -88,6 +88,10 @@ class DirectGate:
         wish = CertificateRequest(document_kind, fiscal_year, purpose, idempotency_key)
         self.gate.open_request(wish=wish, **evidence)
 
+    def open_login_offer(self, **login: Any) -> tuple[str, bool]:
+        self.calls.append("open_login_offer")
+        return self.gate.open_login_offer(**login)
+
     def open_offer(
         self,
         *,
