@@ -53,7 +53,7 @@ WALLET_LOOK: Final = 0.1
 """Seconds between two looks whether the walk has made what a wallet waits for."""
 MAX_DEFECTS: Final = 3
 NONCE_STOCKS_AN_HOUR: Final = 100
-WRITING: Final = frozenset({"walk", "send", "changes", "status", "wallets"})
+WRITING: Final = frozenset({"walk", "send", "changes", "status"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from mobile_api.problems import register_problems
 from mobile_api.settings import Settings, check_settings
 from mobile_api.store.engine import migrate, open_store
 from mobile_api.store.sweep import sweep
+from mobile_api.wallets.counter import register_wallets
 from verifier.fault import describe_fault
 
 
@@ -60,7 +61,7 @@ def create_app(
     app = Flask(__name__, static_folder=None)
     # A doubled slash is another path, not found: Flask would send a redirect made of the caller's Host header.
     app.url_map.merge_slashes = False
-    app.extensions[EXTENSION] = Door(
+    door = app.extensions[EXTENSION] = Door(
         settings=settings,
         store=store,
         clock=clock,
@@ -79,6 +80,7 @@ def create_app(
     register_problems(app)
     for room in (accounts, mailbox, packages, submissions, mail_relay, city, health, public_files, document):
         app.register_blueprint(room.blueprint)
+    register_wallets(app, door)
     return app
 
 

@@ -26,7 +26,7 @@ from app.staff.revocations import REASONS
 from app.storage.certificates import find_package_id
 from app.storage.copies import has_released_copies
 from app.storage.engine import open_store
-from app.storage.tables import certificates, requests, revocations
+from app.storage.tables import certificates, copies, requests, revocations
 
 WAIT_SECONDS: Final = 60.0
 PAUSE_SECONDS: Final = 0.2
@@ -101,7 +101,7 @@ def revoke_as_two(
 
 
 def find_request_number(store: Engine, number: str) -> str | None:
-    """The request behind a request number or a printed certificate number; None if there is none.
+    """The request behind a request number or a certificate's number (also of a copy); None if there is none.
 
     A number printed on two certificates (60 of 128 bits) is no number of one: None.
     """
@@ -113,10 +113,11 @@ def find_request_number(store: Engine, number: str) -> str | None:
             return str(known)
         if _CERTIFICATE_NUMBER.fullmatch(number) is None:
             return None
-        rows = connection.execute(select(certificates.c.certificate_id, certificates.c.request_id)).all()
-    found = [
-        row.request_id for row in rows if certificate_number(bytes.fromhex(row.certificate_id)) == number
-    ]
+        rows = [
+            *connection.execute(select(certificates.c.certificate_id, certificates.c.request_id)).tuples(),
+            *connection.execute(select(copies.c.copy_id, copies.c.request_id)).tuples(),
+        ]
+    found = [request for known_id, request in rows if certificate_number(bytes.fromhex(known_id)) == number]
     return str(found[0]) if len(found) == 1 else None
 
 

@@ -48,6 +48,7 @@ STEPS: Final = {
     "wait": ("相手の応答待ち", "waiting for others"),
     "refused": ("お断り", "refused"),
     "failed": ("発行の中止", "given up"),
+    "wallet": ("ウォレットからの知らせ", "word from a wallet"),
     "withdraw": ("引き渡しの中止", "hand-over withdrawn"),
     "accept": ("受付", "accept"),
     "identify": ("本人確認", "identify"),

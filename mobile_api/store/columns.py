@@ -20,6 +20,8 @@ class Content(StrEnum):
     CIPHERTEXT = "ciphertext"
     MINUTE = "coarse time (minute)"
     COUNTER = "counter"
+    WORD = "one of a few words that are the same for everybody"
+    NONCE_KEY = "key that makes challenges and opens nothing"
 
 
 ALLOWED_COLUMNS: Final[dict[tuple[str, str], Content]] = {
@@ -64,4 +66,50 @@ ALLOWED_COLUMNS: Final[dict[tuple[str, str], Content]] = {
     ("submissions", "withdraw_hash"): Content.HASH,
     ("submissions", "received_minute"): Content.MINUTE,
     ("submissions", "fetched_minute"): Content.MINUTE,
+    ("wallet_offers", "grant_id"): Content.RANDOM_ID,
+    ("wallet_offers", "code_hash"): Content.HASH,
+    # Six digits hashed with the grant: whoever has the store can try them all, while the code lives.
+    ("wallet_offers", "tx_code_hash"): Content.HASH,
+    ("wallet_offers", "tx_code_length"): Content.COUNTER,
+    ("wallet_offers", "attempts"): Content.COUNTER,
+    ("wallet_offers", "profile"): Content.WORD,
+    ("wallet_offers", "configuration"): Content.WORD,
+    ("wallet_offers", "copies"): Content.COUNTER,
+    ("wallet_offers", "body_hash"): Content.HASH,
+    ("wallet_offers", "expires_minute"): Content.MINUTE,
+    ("wallet_offers", "used_minute"): Content.MINUTE,
+    ("wallet_offers", "ended_minute"): Content.MINUTE,
+    ("wallet_tokens", "token_hash"): Content.HASH,
+    ("wallet_tokens", "grant_id"): Content.RANDOM_ID,
+    ("wallet_tokens", "profile"): Content.WORD,
+    ("wallet_tokens", "key_hash"): Content.HASH,
+    ("wallet_tokens", "client_hash"): Content.HASH,
+    ("wallet_tokens", "code_hash"): Content.HASH,
+    ("wallet_tokens", "until_minute"): Content.MINUTE,
+    ("wallet_sessions", "session"): Content.RANDOM_ID,
+    ("wallet_sessions", "request_hash"): Content.HASH,
+    ("wallet_sessions", "cookie_hash"): Content.HASH,
+    ("wallet_sessions", "code_hash"): Content.HASH,
+    ("wallet_sessions", "client_hash"): Content.HASH,
+    ("wallet_sessions", "key_hash"): Content.HASH,
+    ("wallet_sessions", "challenge_hash"): Content.HASH,
+    ("wallet_sessions", "redirect_hash"): Content.HASH,
+    ("wallet_sessions", "configuration"): Content.WORD,
+    ("wallet_sessions", "body"): Content.CIPHERTEXT,
+    ("wallet_sessions", "grant_id"): Content.RANDOM_ID,
+    ("wallet_sessions", "used_minute"): Content.MINUTE,
+    ("wallet_sessions", "until_minute"): Content.MINUTE,
+    ("wallet_exchanges", "position"): Content.COUNTER,
+    ("wallet_exchanges", "exchange"): Content.RANDOM_ID,
+    ("wallet_exchanges", "body"): Content.CIPHERTEXT,
+    ("wallet_exchanges", "reply"): Content.CIPHERTEXT,
+    ("wallet_exchanges", "waiting"): Content.COUNTER,
+    ("wallet_exchanges", "created_minute"): Content.MINUTE,
+    ("wallet_transactions", "transaction_hash"): Content.HASH,
+    ("wallet_transactions", "grant_id"): Content.RANDOM_ID,
+    ("wallet_transactions", "until_minute"): Content.MINUTE,
+    ("wallet_nonce_keys", "key_id"): Content.RANDOM_ID,
+    ("wallet_nonce_keys", "nonce_key"): Content.NONCE_KEY,
+    ("wallet_nonce_keys", "begin_minute"): Content.MINUTE,
+    ("wallet_nonce_keys", "end_minute"): Content.MINUTE,
 }

@@ -10,6 +10,8 @@ from sqlalchemy import delete, or_, select
 from mobile_api.settings import Settings
 from mobile_api.store.engine import Store
 from mobile_api.store.tables import answers, envelopes, nonces, packages, requests, submissions, used_tokens
+from mobile_api.store.wallet_exchanges import sweep_exchanges
+from mobile_api.store.wallet_grants import sweep_grants
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class Swept:
     submissions: int
     requests: int
     tokens: int
+    wallets: int
 
 
 def to_minute(now: datetime) -> int:
@@ -66,4 +69,6 @@ def sweep(store: Store, settings: Settings, now: datetime) -> Swept:
             requests.c.request_id.not_in(select(submissions.c.request_id)),
         )
         gone["requests"] = connection.execute(ended).rowcount
+    with store.write() as connection:
+        gone["wallets"] = sweep_grants(connection, minute) + sweep_exchanges(connection, minute)
     return Swept(**gone)

@@ -28,8 +28,11 @@ from mobile_api.store.engine import migrate, open_store
 from mobile_api.store.mailbox import add_nonces, take_nonce
 from mobile_api.store.tables import metadata
 from tests.support.door_house import FakeCard, House, make_house
+from tests.support.wallet_city import make_wallet_world
+from tests.support.wallet_client import new_key, new_verifier
 from tests.support.watched_processes import watched
 from tests.unit.test_mobile_api_mailbox import Device
+from tests.unit.test_wallets_p2 import log_in
 
 pytestmark = pytest.mark.skipif(shutil.which("initdb") is None, reason="PostgreSQL's initdb is not installed")
 
@@ -112,6 +115,39 @@ def test_the_whole_way_of_a_phone(house: House) -> None:
         phone.fetch_package(request)
         assert phone.open(request) in house.city.bundles.values()
         assert phone.distrusted == ()
+
+
+def test_wallets_of_others_in_both_profiles(server: Server, house: House, tmp_path: Path) -> None:
+    """The same statements on PostgreSQL: codes, guesses, nonces and logins count once under threads."""
+    world = make_wallet_world(tmp_path / "wallets", database_url=server.url)
+    world.city.start()
+    offer, guessed = world.city.offer(tx_code="123456"), world.city.offer(tx_code="123456")
+    statuses: list[int] = []
+    start = threading.Barrier(8)
+
+    def work(number: int) -> None:
+        wallet = world.wallet()
+        start.wait()
+        statuses.append(wallet.redeem(offer.code, "123456").status)
+        wallet.redeem(guessed.code, f"{number:06d}")
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses.count(200) == 1
+    assert world.wallet().redeem(guessed.code, "123456").error == "invalid_grant"
+    wallet, nonce = world.with_token(), world.wallet().nonce()
+    found = [wallet.credential(wallet.request_body([new_key()], nonce=nonce)) for _ in range(2)]
+    assert [answer.status for answer in found] == [200, 400]
+    attested, verifier = world.wallet("p2"), new_verifier()
+    code = log_in(world, attested, verifier)["code"]
+    assert attested.redeem_code(code, verifier).status == 200
+    assert attested.notify("notification-id-0001").status == 204
+    assert attested.redeem_code(code, verifier).error == "invalid_grant"
+    assert attested.notify("notification-id-0001").error == "invalid_token"
+    world.city.stop()
 
 
 def test_single_use_holds_under_threads(house: House) -> None:

@@ -11,10 +11,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from app.issuance.states import State
-from app.registers.events import ProtectionSet
+from app.registers.events import ProtectionSet, TaxRecordChanged
 from app.revocation.protection import follow_changes
+from app.revocation.revoke import revoke_certificate
 from app.storage import requests as request_store
 from app.wallets import proofs as proofs_module
+from app.wallets.grants import open_grant
 from app.wallets.housekeeping import tend_grants
 from mobile_api.exchanges import Denied, Issued, Noted, Pending, ResponseKey, SealedCredentialQuestion
 from mobile_api.key_proof import KeyProofs
@@ -387,6 +389,90 @@ def test_requests_that_are_not_sealed_to_the_city(house: WalletHouse, wallet: Wa
     for options in ({"kid": "another"}, {"key": new_key().public_key()}):
         assert denied(wallet.ask(sealed(house, content, **options))) == "invalid_encryption_parameters"
     assert denied(wallet.ask(SealedCredentialQuestion("a.b.c.d.e"))) == "invalid_encryption_parameters"
+
+
+# ---- revoked and corrected ----------------------------------------------------------------------------------------------
+
+
+def invalid_bits(house: WalletHouse, texts: list[str]) -> list[int]:
+    house.status.publish_due()
+    token = parse_status_list(house.door.public["992011/status/1"])
+    return [token.status(peek_claims(parse_credential(text.encode())).status.index) for text in texts]
+
+
+def test_staff_revoke_a_whole_set_and_every_phone_hears_of_it(house: WalletHouse, device: Device) -> None:
+    other = house.rooms.registered(house.rooms.people[0])
+    wallet, kept = (Wallet(house, house.offer(device)[1]) for _ in range(2))
+    texts, others = credentials(wallet.ask(wallet.request())), credentials(kept.ask(kept.request()))
+    request = request_of(house, wallet)
+    with house.rooms.store.begin() as connection:
+        assert revoke_certificate(connection, request, reason="words", at=house.rooms.at)
+    assert invalid_bits(house, texts) == [1, 1, 1]
+    assert invalid_bits(house, others) == [0, 0, 0]
+    assert "revoked" in notices(house, device)
+    assert "revoked" in notices(house, other)
+    assert denied(wallet.ask(wallet.request())) == "credential_request_denied"
+
+
+def test_a_set_that_a_login_opened_has_no_phone_of_its_own(house: WalletHouse, device: Device) -> None:
+    """As the login room does: authorised at the gate, a grant without account and code."""
+    body = device.offer_body(copies=3)
+    rooms = house.rooms
+    request_id = base64url_encode(os.urandom(16))
+    evidence = {
+        "statement": body.statement,
+        "auth_cert": body.auth_cert,
+        "auth_signature": body.auth_signature,
+    }
+    binding = rooms.gate.open_offer(request_id=request_id, wish=body.wish, **evidence)
+    with rooms.store.begin() as connection:
+        grant = open_grant(
+            connection,
+            binding=binding,
+            request_id=request_id,
+            profile="p1",
+            wish_hash=body.wish.digest(),
+            idempotency_key=base64url_encode(os.urandom(16)),
+            fiscal_year=body.wish.fiscal_year,
+            copies=3,
+            purpose="",
+            evidence={},
+            life=600,
+            at=rooms.at,
+        )
+    assert grant.secret is None
+    wallet = Wallet(house, grant.grant_id)
+    texts = credentials(wallet.ask(wallet.request()))
+    (history,) = [body for _, body in device.send(HistoryWish()) if isinstance(body, History)]
+    assert "wallet-released" in [entry.code for entry in history.entries]
+    with rooms.store.begin() as connection:
+        assert revoke_certificate(connection, request_id, reason="words", at=rooms.at)
+    assert invalid_bits(house, texts) == [1, 1, 1]
+    # Nothing is queued for somebody who has no phone: it would lie in the way of everything behind it.
+    accounts = {row[0] for row in rooms.rows("SELECT account FROM outbox WHERE kind = 'answer'")}
+    assert accounts <= {row[0] for row in rooms.rows("SELECT account FROM accounts")}
+
+
+def test_corrected_figures_between_making_and_asking(house: WalletHouse) -> None:
+    person = house.rooms.people[5]
+    device = house.rooms.registered(person)
+    ready, making = (Wallet(house, house.offer(device)[1]) for _ in range(2))
+    texts = credentials(ready.ask(ready.request()))
+    pending = making.ask(making.request(), walk=False)
+    assert isinstance(pending, Pending)
+    for step in (house.walk.reserve, house.walk.make, house.walk.enter_log):
+        step()
+    record = house.rooms.registers.find_tax_record(person.resident_id, 2026)
+    assert record is not None
+    before = dict(record.data.get("income", {}))
+    income = {**before, "salary_revenue": 1 + int(before.get("salary_revenue", 0))}
+    changed = replace(record, data={**record.data, "income": income})
+    house.rooms.registers.record_event(TaxRecordChanged(changed), house.rooms.clock())
+    assert denied(ready.ask(ready.request())) == "credential_request_denied"
+    assert denied(making.deferred(pending.transaction)) == "credential_request_denied"
+    follow_changes(house.rooms.store, house.rooms.direct, at=house.rooms.at)  # type: ignore[arg-type]
+    assert invalid_bits(house, texts) == [1, 1, 1]
+    assert {"superseded", "corrected"} <= set(notices(house, device))
 
 
 # ---- what is known later ----------------------------------------------------------------------------------------------
