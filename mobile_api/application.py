@@ -19,8 +19,10 @@ from mobile_api import (
     mail_relay,
     mailbox,
     packages,
+    presentations,
     public_files,
     submissions,
+    wallet_answers,
 )
 from mobile_api.city_authentication import load_city_keys
 from mobile_api.door import EXTENSION, Door, Waiters
@@ -78,7 +80,19 @@ def create_app(
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0, x_host=0)  # type: ignore[method-assign]
     register_logs(app)
     register_problems(app)
-    for room in (accounts, mailbox, packages, submissions, mail_relay, city, health, public_files, document):
+    for room in (
+        accounts,
+        mailbox,
+        packages,
+        submissions,
+        mail_relay,
+        presentations,
+        wallet_answers,
+        city,
+        health,
+        public_files,
+        document,
+    ):
         app.register_blueprint(room.blueprint)
     register_wallets(app, door)
     return app

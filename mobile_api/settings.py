@@ -74,12 +74,15 @@ class Settings:
     rate_nonce: int = 30
     rate_request: int = 120
     rate_mail: int = 10
+    rate_presentation: int = 60
     keep_fetched_package: int = 3600
     keep_package: int = 30 * _DAY
     keep_answer: int = 30 * _DAY
     keep_envelope: int = 7 * _DAY
     keep_nonce: int = _DAY
     keep_fetched_submission: int = _DAY
+    keep_presentation: int = _DAY
+    keep_fetched_presentation: int = 3600
     max_request_life: int = 180 * _DAY
     sweep_interval: int = 300
     smtp_host: str = ""
@@ -196,6 +199,12 @@ VARIABLES: Final[tuple[Variable, ...]] = (
     Variable("RATE_REQUEST", _integer(1, 100000), "120", "calls under one request id a minute"),
     Variable("RATE_MAIL", _integer(1, 100000), "10", "mails under one request id a minute"),
     Variable(
+        "RATE_PRESENTATION",
+        _integer(1, 100000),
+        "60",
+        "requests to wallets from one network address a minute",
+    ),
+    Variable(
         "KEEP_FETCHED_PACKAGE", _integer(0, 30 * _DAY), "3600", "a package is deleted this long after pick-up"
     ),
     Variable("KEEP_PACKAGE", _integer(60, 366 * _DAY), str(30 * _DAY), "… and this long if nobody comes"),
@@ -212,6 +221,18 @@ VARIABLES: Final[tuple[Variable, ...]] = (
         _integer(0, 30 * _DAY),
         str(_DAY),
         "a submission is deleted this long after it was fetched",
+    ),
+    Variable(
+        "KEEP_PRESENTATION",
+        _integer(0, 30 * _DAY),
+        str(_DAY),
+        "a wallet's answer that no desk fetched is deleted this long after its request ended",
+    ),
+    Variable(
+        "KEEP_FETCHED_PRESENTATION",
+        _integer(0, 30 * _DAY),
+        "3600",
+        "… and this long after it was fetched, if the desk does not delete it",
     ),
     Variable(
         "MAX_REQUEST_LIFE", _integer(60, 366 * _DAY), str(180 * _DAY), "longest life of a submission request"

@@ -185,7 +185,6 @@ class House:
             AKASHI_DOOR_SMTP_HOST="127.0.0.1",
             AKASHI_DOOR_SMTP_PORT=str(self.port("mail")),
             AKASHI_DOOR_SMTP_SENDER=MAIL_SENDER,
-            AKASHI_DOOR_WALLET_ATTESTERS=str(self.home.wallet_attesters),
         )
         return Process("door", python("-m", "mobile_api"), environment, answers(port))
 

@@ -17,6 +17,7 @@ from mobile_api.openapi import (
     city,
     health,
     mailbox,
+    presentations,
     public_files,
     submissions,
     wallet_city,
@@ -26,7 +27,17 @@ from mobile_api.openapi.pieces import SCHEMAS, SECURITY_SCHEMES, Piece
 from verifier.formats.encoding import canonical_json
 
 VERSION: Final = "1"
-PARTS: Final = (accounts, mailbox, submissions, city, public_files, health, wallets, wallet_city)
+PARTS: Final = (
+    accounts,
+    mailbox,
+    submissions,
+    presentations,
+    city,
+    public_files,
+    health,
+    wallets,
+    wallet_city,
+)
 ROUTE: Final = "x-akashi-route"
 """On a path of the description: the route that serves it, where its template is not the path itself."""
 

@@ -2,7 +2,8 @@
 
 A test compares this table with the schema column by column; a column that is not here does not get in.
 There is no kind for a name, an address, a figure, a card number or a mail address, and none for a clock
-finer than a minute.
+finer than a minute. What an employer asks of a wallet of others is readable here, because the wallet has to read it
+without a secret: it says who asks and for which claims, never anything of a resident (docs/decisions/0021).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ class Content(StrEnum):
     PUBLIC_KEY = "public key made for this door"
     HASH = "hash of a random value or of ciphertext"
     CIPHERTEXT = "ciphertext"
+    PUBLIC_REQUEST = "signed public request of a recipient, nothing of a resident"
     MINUTE = "coarse time (minute)"
     COUNTER = "counter"
     WORD = "one of a few words that are the same for everybody"
@@ -59,6 +61,16 @@ ALLOWED_COLUMNS: Final[dict[tuple[str, str], Content]] = {
     ("requests", "mail_hash"): Content.HASH,
     ("requests", "created_minute"): Content.MINUTE,
     ("requests", "expires_minute"): Content.MINUTE,
+    ("presentations", "presentation_id"): Content.RANDOM_ID,
+    ("presentations", "desk_key"): Content.PUBLIC_KEY,
+    ("presentations", "body"): Content.PUBLIC_REQUEST,
+    ("presentations", "created_minute"): Content.MINUTE,
+    ("presentations", "expires_minute"): Content.MINUTE,
+    ("presentations", "answer"): Content.CIPHERTEXT,
+    ("presentations", "answer_hash"): Content.HASH,
+    ("presentations", "code_hash"): Content.HASH,
+    ("presentations", "answered_minute"): Content.MINUTE,
+    ("presentations", "fetched_minute"): Content.MINUTE,
     ("submissions", "receipt"): Content.RANDOM_ID,
     ("submissions", "request_id"): Content.RANDOM_ID,
     ("submissions", "body"): Content.CIPHERTEXT,

@@ -32,6 +32,7 @@ from tests.support.wallet_city import make_wallet_world
 from tests.support.wallet_client import new_key, new_verifier
 from tests.support.watched_processes import watched
 from tests.unit.test_mobile_api_mailbox import Device
+from tests.unit.test_mobile_api_presentations import race
 from tests.unit.test_wallets_p2 import log_in
 
 pytestmark = pytest.mark.skipif(shutil.which("initdb") is None, reason="PostgreSQL's initdb is not installed")
@@ -177,6 +178,15 @@ def test_single_use_holds_under_threads(house: House) -> None:
     assert sorted(statuses) == [200] + [401] * 7
     assert len(nonces) == 40
     assert len({n for n in nonces if n}) == len([n for n in nonces if n])
+
+
+def test_one_answer_of_a_wallet_wins(house: House) -> None:
+    for _round in range(6):
+        relay, won = race(house)
+        assert len(won) == 1
+        assert relay.call("GET", relay.own).data == won[0].encode()
+        assert relay.answer(won[0].encode()).status_code == 200
+        assert relay.answer().status_code == 400
 
 
 def test_a_server_that_stops_is_503_and_comes_back(house: House, server: Server) -> None:
