@@ -181,12 +181,14 @@ def drop_login_tokens(connection: Connection, *, before: int) -> None:
 
 
 def _binding_for(connection: Connection, resident_id: str, *, at: int) -> str:
-    row = connection.execute(select(bindings.c.binding).where(bindings.c.resident_id == resident_id)).first()
-    if row is not None:
-        return str(row.binding)
-    binding = secrets.token_hex(16)
-    connection.execute(insert(bindings).values(binding=binding, resident_id=resident_id, bound_at=at))
-    return binding
+    known = find_binding_of(connection, resident_id)
+    if known is not None:
+        return known
+    made = secrets.token_hex(16)
+    if insert_once(connection, bindings, binding=made, resident_id=resident_id, bound_at=at):
+        return made
+    # Somebody else bound this resident for the first time at the same moment.
+    return str(find_binding_of(connection, resident_id))
 
 
 def find_binding_of_card(connection: Connection, *, issuer: str, serial: str) -> str | None:

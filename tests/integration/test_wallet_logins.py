@@ -349,6 +349,28 @@ def test_the_race_finds_a_store_that_looks_before_it_takes(
     assert through == [True, True]
 
 
+def test_a_worker_that_dies_after_the_gate_leaves_nothing_given_out(logins: LoginRooms) -> None:
+    """Killed between the gate's word and the grant: the same question is refused, a new login works."""
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_given: Any) -> str:
+        raise Killed
+
+    card, session, exchange = logins.card(logins.rooms.people[0]), new_id(), new_id()
+    desk = logins.desk(open_grant=die)
+    browser = logins.browse(logins.start(desk, session), card)
+    with pytest.raises(Killed):
+        logins.finish(desk, session, browser.query, exchange)
+    assert len(logins.rooms.gate_rows("SELECT * FROM authorised_requests")) == 1
+    assert logins.rooms.rows("SELECT * FROM wallet_grants") == []
+    assert logins.rooms.rows("SELECT * FROM finished_logins") == []
+    assert denied(logins.finish(logins.desk(), session, browser.query, exchange)) == "access_denied"
+    granted(logins.log_in(card))
+    assert len(logins.rooms.rows("SELECT * FROM wallet_grants")) == 1
+
+
 # --- the gate trusts nobody in between ---------------------------------------------------------------------------------
 
 
