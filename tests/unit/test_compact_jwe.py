@@ -99,3 +99,22 @@ def test_a_text_too_long_is_refused_before_it_is_read():
 def test_two_encryptions_share_nothing():
     one, two = (encrypt_compact(b"secret", KEY.public_key()).split(b".") for _ in range(2))
     assert all(a != b for a, b in zip(one, two, strict=True) if a)
+
+
+@pytest.mark.parametrize(
+    ("key", "header", "code"),
+    [
+        (ec.generate_private_key(ec.SECP384R1()), {}, "bad-jwk"),
+        (KEY, {"zip": "DEF"}, "bad-jwe-header"),
+        (KEY, {"crit": ["exp"]}, "bad-jwe-header"),
+        (KEY, {"apu": "QWxpY2U"}, "bad-jwe-header"),
+        (KEY, {"apv": "Qm9i"}, "bad-jwe-header"),
+        (KEY, {"kid": 1.5}, "not-canonical-data"),
+    ],
+)
+def test_what_nobody_could_open_is_not_written(key, header, code):
+    with pytest.raises(FormatError) as error:
+        encrypt_compact(b"secret", key.public_key(), header=header)
+    assert error.value.code == code
+    # the same header members that do not change how it opens
+    assert open_compact(encrypt_compact(b"x", KEY.public_key(), header={"typ": "t"}), agreement(KEY)) == b"x"

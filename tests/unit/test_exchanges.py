@@ -57,6 +57,8 @@ ANSWERS = [
     Denied("invalid_proof", "the key proof is not valid"),
     Noted(),
     Redirect("https://login.example/auth?state=x"),
+    Redirect("https://login.example:8443?state=x&scope=openid%20sign"),
+    Redirect("http://127.0.0.1:8450/authorize?state=x"),
     Granted(ID),
 ]
 
@@ -135,6 +137,13 @@ def test_a_question_beyond_a_limit_is_not_written(body):
         Denied("x" * 60, "too long"),
         Redirect("javascript:alert(1)"),
         Redirect("http://evil.example/"),
+        Redirect("http://127.0.0.1:8443@evil.example/"),
+        Redirect("http://127.0.0.1:8443.evil.example/"),
+        Redirect("https://login.example@evil.example/auth"),
+        Redirect("https:///evil.example/"),
+        Redirect("https://evil.example\\@login.example/"),
+        Redirect("https://login.example/auth#fragment"),
+        Redirect("https://"),
         Granted("someone"),
     ],
 )
