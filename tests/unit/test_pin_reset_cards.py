@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from app.counterparts.jpki.reset_text import password_digest
 from app.counterparts.pin_reset.face_vendor import MAX_AGE
 from app.counterparts.pin_reset.service import CardWord, NewPassword, reset_statement
+from app.counterparts.pin_reset.station import reset_at_counter
 from tests.support.door_house import HANAKO
 from tests.unit.test_pin_reset import NEW, NOON, World, refused, word
 
@@ -84,3 +85,12 @@ def test_a_face_check_of_the_future_is_none(world: World) -> None:
     assert refused(world.service.reserve, "signature", word(world), result) == "face-check"
     world.now = NOON + timedelta(seconds=MAX_AGE)
     world.service.reserve("signature", word(world), result)
+
+
+def test_a_reset_at_the_counter_ends_the_cards_reservations(world: World) -> None:
+    """Whoever reserved before the holder came to the counter has nothing in hand afterwards."""
+    world.reserve()
+    reset_at_counter(
+        world.service, world.card, NEW, target="signature", staff="madoguchi-1", documents=["passport"]
+    )
+    assert refused(at_kiosk, world, word(world, "kiosk")) == "no-reservation"
