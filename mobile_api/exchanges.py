@@ -49,6 +49,11 @@ _HANDLE: Final = re.compile(r"[A-Za-z0-9_-]{16,64}")
 # RFC 6749 section 5.2: printable ASCII without quotation mark and backslash.
 _DESCRIPTION: Final = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]*")
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]*")
+# https to a named host, or a provider of this machine (demo): no user name that would look like a host, no backslash that
+# browsers read as a slash.
+_LOCATION: Final = re.compile(
+    r"(?:https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?|http://127\.0\.0\.1:[0-9]{1,5})[/?][^\\#]*"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,7 +409,7 @@ def _read_noted(value: JSON) -> AnswerBody:
 
 def _read_redirect(value: JSON) -> AnswerBody:
     location = _printable(_object(value, {"location"})["location"], MAX_LOCATION)
-    if not location.startswith(("https://", "http://127.0.0.1:")):
+    if _LOCATION.fullmatch(location) is None:
         raise FormatError("bad-exchange", "a login provider is reached by https")
     return Redirect(location)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtensionOID, ObjectIdentifier, SignatureAlgorithmOID
 
@@ -126,8 +126,8 @@ def check_certificate(der: bytes, kind: CardKind, trust: CardTrust, *, now: date
         if not _fits_profile(found, kind, trust.policies[kind]):
             raise WrongProfile
         attributes = _attributes(found, kind)
-    except ValueError:
-        # cryptography reports damaged fields and extensions lazily, all as ValueError.
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm, x509.DuplicateExtension):
+        # cryptography reports damaged fields and extensions lazily, and not all of it as ValueError.
         raise CertificateUnreadable from None
     if not found.not_valid_before_utc <= now <= found.not_valid_after_utc:
         raise CertificateExpired

@@ -101,7 +101,9 @@ def answer_again(
     if not isinstance(stands, PackageReady):
         return stands
     # A hand-over like the first: protection and death are asked again inside the transaction that hands over. The gate
-    # first, for a frozen account too: when it is away, an answer at once would tell protection from a harmless cause.
+    # first, for a frozen account too: when it is away, an answer at once would tell protection from a harmless cause. The
+    # row is held from before the question on, as in `walk`: whoever follows a later correction takes it back after us.
+    request_store.lock_request(connection, known.request_id)
     try:
         gate.recheck(request_id=known.request_id, position=known.register_position)
     except Refusal as no:

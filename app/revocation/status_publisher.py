@@ -122,9 +122,13 @@ class StatusPublisher:
         settings = self._settings
         now = self._clock()
         with self._store.begin() as connection:
+            # As long as it was opened: the setting is for new lists, and indices of this one are out.
+            size = connection.execute(
+                select(status_lists.c.size).where(status_lists.c.status_list == number)
+            ).scalar_one()
             revoked = status_entries.find_invalid(connection, number)
         prepared = prepare_status_list(
-            build_bits(settings.size, revoked),
+            build_bits(size, revoked),
             uri=settings.uri(number),
             issued=now,
             lifetime=timedelta(seconds=settings.life),
@@ -137,8 +141,10 @@ class StatusPublisher:
         with self._store.begin() as connection:
             # Clean in the same transaction as the token, so that a crash before it leaves the list dirty. The row is held
             # from here on: what was revoked while this was signed is seen now, what comes later makes it dirty after us.
+            # Not published, whatever was: a second has room for two tokens.
+            issued_at = int(now.timestamp())
             connection.execute(
-                row.values(token=token.decode("ascii"), issued_at=int(now.timestamp()), dirty=False)
+                row.values(token=token.decode("ascii"), issued_at=issued_at, published_at=None, dirty=False)
             )
             if status_entries.find_invalid(connection, number) != revoked:
                 connection.execute(row.values(dirty=True))
@@ -159,7 +165,7 @@ class StatusPublisher:
         with self._store.begin() as connection:
             connection.execute(
                 update(status_lists)
-                .where(status_lists.c.status_list == number, status_lists.c.issued_at == row.issued_at)
+                .where(status_lists.c.status_list == number, status_lists.c.token == row.token)
                 .values(published_at=row.issued_at)
             )
         return 1

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from app.storage.requests import lock_request
 from app.storage.revocations import refuse_revoked
 from app.storage.status_entries import draw_places
 from app.storage.tables import artifacts, certificates
@@ -79,6 +80,8 @@ def reserve(connection: Connection, request_id: str, *, issued_at: int, valid_un
 
     Raises ConflictError("revoked"), UnavailableError("status-lists-full").
     """
+    # Held from here on: of two that come at once the second one finds what the first has fixed.
+    lock_request(connection, request_id)
     known = find_reservation(connection, request_id)
     if known is not None:
         return known

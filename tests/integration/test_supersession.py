@@ -173,6 +173,20 @@ def test_corrected_figures_supersede_certificate_and_copies_and_every_phone_is_t
     assert not [line.code for line in history.entries if line.code.startswith("revoked")]
 
 
+def test_copies_of_a_wallet_are_superseded_where_no_phone_certificate_was_handed_over(
+    rooms: CityRooms,
+) -> None:
+    """A wallet's request has copies alone; while they were not handed over the gate is asked at their hand-over."""
+    phone = rooms.registered(rooms.people[0])
+    wallet, waiting = ask(rooms, phone), ask(rooms, phone)
+    copies_of(rooms, wallet)
+    copies_of(rooms, waiting, released=False)
+    correct(rooms, rooms.people[0])
+    assert follow(rooms) == 1
+    assert reasons(rooms) == {wallet: "superseded"}
+    assert invalid(rooms) == 10
+
+
 def test_the_new_certificate_is_not_superseded_by_the_correction_it_shows(
     rooms: CityRooms, walk: Walk
 ) -> None:
@@ -258,6 +272,15 @@ def test_what_was_not_made_yet_is_made_from_the_new_figures(
     follow(rooms)
     assert state(rooms, request) == "released"
     assert reasons(rooms) == {}
+
+
+def test_of_two_readings_of_a_record_the_older_one_is_believed(rooms: CityRooms) -> None:
+    """Two workers made the same request; which of them stored its documents is not known to the position."""
+    request = ask(rooms, rooms.registered(rooms.people[0]))
+    for read, kept in ((7, 7), (9, 7), (3, 3), (8, 3)):
+        with rooms.store.begin() as connection:
+            request_store.note_position(connection, request, read)
+        assert rooms.rows("SELECT register_position FROM requests") == [(kept,)]
 
 
 def test_control_a_corridor_that_forgets_the_position_hands_old_figures_over(

@@ -5,16 +5,18 @@ Needs a PostgreSQL server's programs, as the console's test does; else it is ski
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from app.errors import ConflictError
-from app.issuance.repeats import REPEAT_PAUSE
+from app.issuance.repeats import REPEAT_PAUSE, answer_again
 from app.issuance.states import State
 from app.revocation.reasons import Reason
 from app.storage import certificates, revocations
@@ -22,6 +24,8 @@ from app.storage import grants as grant_store
 from app.storage import outbox as outbox_store
 from app.storage import repeats as repeat_store
 from app.storage import requests as request_store
+from app.storage.accounts import ACTIVE, Account, store_account
+from app.storage.certificates import Reservation
 from app.storage.copies import find_copies, reserve_copies
 from app.storage.copy_drafts import CopyDraft, find_drafts, store_drafts
 from app.storage.engine import open_store, upgrade_store
@@ -29,10 +33,10 @@ from app.storage.grants import Grant
 from app.storage.inbox import Envelope
 from app.storage.requests import Request
 from app.storage.status_entries import draw_places, find_invalid, tend_lists
-from app.storage.tables import metadata
+from app.storage.tables import metadata, requests
 from app.storage.wallet_nonces import consume_wallet_nonce
 from app.worker_process import MIGRATIONS
-from mobile_api.messages import Refused
+from mobile_api.messages import CertificateRequest, DeviceRequest, Refused, RequestCertificate
 from tests.integration.test_staff_postgresql import address  # noqa: F401  (the server, a fixture)
 from tests.unit.test_storage_copies import new_keys
 
@@ -122,28 +126,81 @@ def test_eight_workers_draw_no_entry_twice(store: Engine) -> None:
     assert len(set(drawn)) == len(drawn) == 240
 
 
+def accepted(
+    store: Engine,
+    request: str,
+    *,
+    account: str = ACCOUNT,
+    state: State = State.ACCEPTED,
+    body_hash: str = "h",
+) -> None:
+    kind = "income_certificate"
+    row = Request(request, account, MESSAGE, request, body_hash, kind, 2026, state, None, 0, 1, 1)
+    with store.begin() as connection:
+        request_store.store_request(connection, row)
+
+
+def test_two_that_reserve_one_certificate_at_once_get_the_same(store: Engine) -> None:
+    tend(store, 2, 4096)
+    for number in range(10):
+        request = f"twice-{number}".ljust(22, "x")
+        accepted(store, request)
+        start = threading.Barrier(4)
+
+        def reserve(_worker: int, request: str = request, start: threading.Barrier = start) -> Reservation:
+            with store.begin() as connection:
+                start.wait(10)
+                return certificates.reserve(connection, request, issued_at=1, valid_until="2099-12-31")
+
+        with ThreadPoolExecutor(4) as pool:
+            assert len(set(pool.map(reserve, range(4)))) == 1
+
+
+def test_whoever_repeats_a_hand_over_holds_the_request_while_the_gate_is_asked(
+    store: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A correction that is followed meanwhile waits, and then takes the package back for good."""
+    tend(store, 2, 4096)
+    request, account = "held".ljust(22, "x"), "h" * 22
+    wish = CertificateRequest("income_certificate", 2026, "p", request)
+    accepted(store, request, account=account, state=State.RELEASED, body_hash=wish.digest())
+    with store.begin() as connection:
+        known = Account(account, "b" * 32, "i", "s", "t", "{}", "t", "{}", ACTIVE, 1)
+        store_account(connection, known, mail=None, mail_code_hash=None)
+        certificates.reserve(connection, request, issued_at=1, valid_until="2099-12-31")
+        certificates.store_release(connection, request, package_id=PACKAGE, package_hash="00" * 32, at=1)
+    held: list[bool] = []
+
+    class Gate:
+        def recheck(self, **_about: object) -> bytes:
+            with store.begin() as other:
+                free = other.execute(
+                    select(requests.c.request_id)
+                    .where(requests.c.request_id == request)
+                    .with_for_update(skip_locked=True)
+                ).first()
+            held.append(free is None)
+            return bytes(32)
+
+    body = RequestCertificate(wish, "s", b"c", b"g")
+    said = DeviceRequest("992011", account, MESSAGE, datetime(2026, 11, 20, tzinfo=UTC), body)
+    with store.begin() as connection:
+        answer_again(connection, said, Gate(), at=9)  # type: ignore[arg-type]
+    assert held == [True]
+    with store.begin() as connection:
+        monkeypatch.setattr(request_store, "lock_request", lambda *_arguments: None)  # the control
+        answer_again(connection, said, Gate(), at=9)  # type: ignore[arg-type]
+    assert held == [True, False]
+
+
 def test_a_revocation_and_a_reservation_at_once_leave_no_valid_copy(store: Engine) -> None:
     """Whoever comes second waits for the first: it sees the copies, or it is refused."""
     tend(store, 2, 4096)
     keys = new_keys(2)
     for number in range(12):
         request = f"race-{number}".ljust(22, "x")
+        accepted(store, request)
         with store.begin() as connection:
-            row = Request(
-                request,
-                "a" * 22,
-                "m" * 22,
-                request,
-                "h",
-                "income_certificate",
-                2026,
-                State.ACCEPTED,
-                None,
-                0,
-                1,
-                1,
-            )
-            request_store.store_request(connection, row)
             certificates.reserve(connection, request, issued_at=1, valid_until="2099-12-31")
 
         def reserve(request: str = request) -> bool:

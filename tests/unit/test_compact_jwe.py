@@ -99,3 +99,39 @@ def test_a_text_too_long_is_refused_before_it_is_read():
 def test_two_encryptions_share_nothing():
     one, two = (encrypt_compact(b"secret", KEY.public_key()).split(b".") for _ in range(2))
     assert all(a != b for a, b in zip(one, two, strict=True) if a)
+
+
+@pytest.mark.parametrize(
+    ("key", "header", "code"),
+    [
+        (ec.generate_private_key(ec.SECP384R1()), {}, "bad-jwk"),
+        (KEY, {"zip": "DEF"}, "bad-jwe-header"),
+        (KEY, {"crit": ["exp"]}, "bad-jwe-header"),
+        (KEY, {"apu": "QWxpY2U"}, "bad-jwe-header"),
+        (KEY, {"apv": "Qm9i"}, "bad-jwe-header"),
+        (KEY, {"kid": 1.5}, "not-canonical-data"),
+    ],
+)
+def test_what_nobody_could_open_is_not_written(key, header, code):
+    with pytest.raises(FormatError) as error:
+        encrypt_compact(b"secret", key.public_key(), header=header)
+    assert error.value.code == code
+    # the same header members that do not change how it opens
+    assert open_compact(encrypt_compact(b"x", KEY.public_key(), header={"typ": "t"}), agreement(KEY)) == b"x"
+
+
+@pytest.mark.parametrize("name", ["crit", "zip", "jku", "x5u", "p2c", "p2s"])
+def test_each_header_that_changes_the_meaning_is_refused_by_name(name):
+    data = encrypt_compact(b"secret", KEY.public_key())
+    with pytest.raises(FormatError) as error:
+        parse_compact_jwe(with_header(data, **{name: "1"}))
+    assert error.value.code == "bad-jwe-header"
+
+
+def test_an_encrypted_key_beside_direct_agreement_is_refused():
+    """It would be a second form of the same text: the part is authenticated by nothing."""
+    parts = encrypt_compact(b"secret", KEY.public_key()).split(b".")
+    parts[1] = b"AAAA"
+    with pytest.raises(FormatError) as error:
+        open_compact(b".".join(parts), agreement(KEY))
+    assert error.value.code == "bad-jwe"

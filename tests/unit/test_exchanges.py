@@ -30,7 +30,13 @@ from mobile_api.exchanges import (
 from verifier.errors import FormatError, LimitError
 from verifier.formats.encoding import base64url_encode, canonical_json, parse_json
 from verifier.formats.jose import agreement, format_jwk, thumbprint
-from verifier.formats.names import EXCHANGE_ANSWER_TYPE, EXCHANGE_TYPE
+from verifier.formats.names import (
+    ANSWER_TYPE,
+    ENVELOPE_TYPE,
+    EXCHANGE_ANSWER_TYPE,
+    EXCHANGE_TYPE,
+    PACKAGE_TYPE,
+)
 from verifier.formats.package import pack
 
 CITY = ec.generate_private_key(ec.SECP256R1())
@@ -57,6 +63,8 @@ ANSWERS = [
     Denied("invalid_proof", "the key proof is not valid"),
     Noted(),
     Redirect("https://login.example/auth?state=x"),
+    Redirect("https://login.example:8443?state=x&scope=openid%20sign"),
+    Redirect("http://127.0.0.1:8450/authorize?state=x"),
     Granted(ID),
 ]
 
@@ -135,6 +143,13 @@ def test_a_question_beyond_a_limit_is_not_written(body):
         Denied("x" * 60, "too long"),
         Redirect("javascript:alert(1)"),
         Redirect("http://evil.example/"),
+        Redirect("http://127.0.0.1:8443@evil.example/"),
+        Redirect("http://127.0.0.1:8443.evil.example/"),
+        Redirect("https://login.example@evil.example/auth"),
+        Redirect("https:///evil.example/"),
+        Redirect("https://evil.example\\@login.example/"),
+        Redirect("https://login.example/auth#fragment"),
+        Redirect("https://"),
         Granted("someone"),
     ],
 )
@@ -168,3 +183,33 @@ def test_a_private_key_is_never_taken_for_a_public_one():
     jwk = {**format_jwk(WALLET.public_key()), "d": "AA"}
     with pytest.raises(FormatError):
         exchanges._read_response({"jwk": jwk, "kid": None, "enc": "A128GCM"})
+
+
+@pytest.mark.parametrize("typ", [ENVELOPE_TYPE, PACKAGE_TYPE, ANSWER_TYPE])
+def test_a_package_of_another_kind_is_no_exchange(typ):
+    """A phone's message, a certificate and an answer are sealed to keys alike; their typ is what tells them apart."""
+    data = exchanges.format_answer(ID, Noted())
+    good = pack(data, [DOOR.public_key()], content_type=EXCHANGE_ANSWER_TYPE, typ=EXCHANGE_TYPE)
+    assert open_answer(good, thumbprint(DOOR.public_key()), agreement(DOOR)) == (ID, Noted())
+    other = pack(data, [DOOR.public_key()], content_type=EXCHANGE_ANSWER_TYPE, typ=typ)
+    with pytest.raises(FormatError):
+        open_answer(other, thumbprint(DOOR.public_key()), agreement(DOOR))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dpop": "short"},
+        {"dpop": "A" * 42 + "="},
+        {"dpop": 1},
+        {"grant": "g"},
+        {"grant": "A" * 21 + "B"},
+        {"profile": "p3"},
+    ],
+)
+def test_what_a_token_stands_for_has_its_form(changes):
+    asked = question(DeferredQuestion("t" * 22), dpop=thumbprint(WALLET.public_key()))
+    value = parse_json(exchanges._question_bytes(asked))
+    exchanges.parse_question(canonical_json(value))
+    with pytest.raises(FormatError):
+        exchanges.parse_question(canonical_json({**value, **changes}))

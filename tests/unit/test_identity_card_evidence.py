@@ -202,6 +202,16 @@ def test_rubbish_certificates(world: World, der: bytes) -> None:
         world.check(certificate=der)
 
 
+@pytest.mark.parametrize("version", [b"\x01", b"\x03", b"\x7f", b"\x80"])
+def test_a_certificate_of_a_version_that_does_not_exist_is_unreadable(world: World, version: bytes) -> None:
+    entry = world.card.signature
+    assert entry is not None
+    der = entry.certificate.public_bytes(serialization.Encoding.DER)
+    assert der.count(b"\xa0\x03\x02\x01\x02") == 1
+    with pytest.raises(CertificateUnreadable):
+        world.check(certificate=der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01" + version))
+
+
 def test_cut_and_flipped_certificates_never_pass(world: World) -> None:
     entry = world.card.signature
     assert entry is not None

@@ -11,11 +11,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from app.counterparts.jpki.apdu import build_command
 from app.counterparts.jpki.authority import MockJpki
 from app.counterparts.jpki.card import JPKI_AID, SoftwareCard, digest_info
 from app.counterparts.jpki.errors import CardLocked, JpkiError, WrongPin
 from app.counterparts.jpki.issuing import issue_card
 from app.counterparts.jpki.reader import CardReader
+from app.counterparts.jpki.reset_text import reset_text
 from tests.support.door_house import HANAKO, NOW, PASSWORDS, make_card, make_jpki
 
 SELECT = bytes.fromhex("00A4040C0A") + JPKI_AID
@@ -206,3 +208,28 @@ def test_a_card_takes_only_real_passwords(jpki: MockJpki, tmp_path: Path, passwo
 def test_the_file_is_private_and_says_mock(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert json.loads(path.read_bytes())["mock"] == "模擬/MOCK"
+
+
+def test_a_challenge_is_used_up_by_any_try(path: Path, jpki: MockJpki) -> None:
+    """What was authorised for one challenge is taken once, and not after a try that went wrong."""
+    pin, challenge = select(0x001B), bytes.fromhex("0084000008")
+    with SoftwareCard(path) as card:
+
+        def authorised(given: bytes) -> bytes:
+            return jpki.sign_reset(reset_text("signature", card.card_id, given, "NEWPASS7"))
+
+        def reset(signature: bytes) -> str:
+            data = bytes([8]) + b"NEWPASS7" + signature
+            return card.transmit(build_command(0x00, 0x2C, 0x0080, data)).hex()
+
+        for command in (SELECT, pin):
+            assert card.transmit(command).hex() == "9000"
+        assert reset(authorised(bytes(8))) == "6986"
+        given = card.transmit(challenge)[:-2]
+        assert reset(bytes(256)) == "6982"
+        assert reset(authorised(given)) == "6986"
+        given = card.transmit(challenge)[:-2]
+        assert reset(authorised(given)) == "9000"
+        assert reset(authorised(given)) == "6986"
+        older, _newer = card.transmit(challenge)[:-2], card.transmit(challenge)[:-2]
+        assert reset(authorised(older)) == "6982"

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from app.counterparts.pin_reset.server import PinResetServer
 from app.counterparts.pin_reset.service import CardWord, NewPassword, ResetService, reset_statement
 from app.counterparts.pin_reset.station import reserve_in_app, reset_at_counter, reset_at_kiosk
 from app.counterparts.pin_reset.store import ResetStore
-from app.errors import SettingsError
+from app.errors import SettingsError, UnavailableError
 from tests.support.door_house import PASSWORDS, make_card, make_jpki
 from verifier.formats.encoding import base64_decode
 
@@ -411,6 +412,60 @@ def test_over_http_the_same_and_rubbish_is_answered(world: World) -> None:
                 client._post(path, form)
         with pytest.raises(Exception, match="status 413"):
             client._post("/nonces", {"x": "y" * 20_000})
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_certificate_of_a_version_that_does_not_exist_is_refused(world: World) -> None:
+    world.reserve()
+    good = word(world, "kiosk")
+    der = good.certificate.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x03")
+    assert der != good.certificate
+    new = NewPassword(os.urandom(8), password_digest(NEW))
+    broken = CardWord(good.nonce, der, good.signature)
+    assert refused(world.service.reset_at_kiosk, "signature", broken, new) == "card"
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (201, b"{}"),
+        (201, b'{"authorisation":1,"expires":true,"nonce":null,"reservation":[],"result":{}}'),
+        (201, b'{"authorisation":"!","nonce":1,"reservation":"r","result":1}'),
+        (201, b"[]"),
+        (201, b"\xff"),
+        (409, b'{"rule":"a rule of another service"}'),
+        (409, b'{"rule":["nonce"]}'),
+        (500, b""),
+    ],
+)
+def test_a_service_that_answers_rubbish_is_an_outage(world: World, status: int, body: bytes) -> None:
+    class Rubbish(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    given, new = word(world, "kiosk"), NewPassword(bytes(8), password_digest(NEW))
+    server = HTTPServer(("127.0.0.1", 0), Rubbish)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        client = ResetClient(f"http://127.0.0.1:{server.server_port}", counter_token="t")
+        for call in (
+            client.new_nonce,
+            lambda: client.check("c", bytes(32), bytes(32)),
+            lambda: client.reserve("signature", given, "face"),
+            lambda: client.reset_at_kiosk("signature", given, new),
+            lambda: client.reset_at_counter("signature", "c", new, staff="s", documents=["passport"]),
+        ):
+            with pytest.raises(UnavailableError):
+                call()
     finally:
         server.shutdown()
         server.server_close()

@@ -32,7 +32,7 @@ LISTS = "https://door.mihon.example/992011/status"
 class City:
     """Keys, a clock that can be moved, a log and a public place that remember."""
 
-    def __init__(self, store: Engine, number: int = 1) -> None:
+    def __init__(self, store: Engine, number: int = 1, size: int = 1024) -> None:
         pki = world().pki
         self.key = SoftwareKey(read_private_key(pki.directory / "signer" / "status-list-1.key.pem"))
         self.now = NOW
@@ -46,7 +46,7 @@ class City:
                 certificates=(pki.der("status-list-1"), pki.der("issuing")),
                 life=7 * 86400,
                 ttl=3600,
-                size=1024,
+                size=size,
                 number=number,
                 is_known=lambda number: number <= 9,
             ),
@@ -100,6 +100,40 @@ def test_what_the_door_did_not_take_is_tried_again(store: Engine) -> None:
     city.door_away = False
     assert city.publisher.publish_due() == 1
     assert city.publisher.publish_due() == 0
+
+
+def test_a_second_token_of_the_same_second_is_not_taken_for_published(store: Engine) -> None:
+    """The first went out; the power went off between the second's making and its way out."""
+    city = City(store)
+    city.publisher.publish_due()
+    with store.begin() as connection:
+        one = certificates.reserve(connection, "r1", issued_at=1, valid_until=UNTIL)
+        revocations.mark_revoked(connection, "r1", reason=Reason.STAFF, at=2)
+    city.door_away = True
+    with pytest.raises(UnavailableError):
+        city.publisher.publish_due()
+    city.door_away = False
+    assert city.publisher.publish_due() == 1
+    assert parse_status_list(city.happened[-1][1]).status(one.status_index) == INVALID
+    assert city.publisher.publish_due() == 0
+
+
+@pytest.mark.parametrize("size", [512, 2048])
+def test_a_list_keeps_its_length_when_the_setting_for_new_ones_changes(store: Engine, size: int) -> None:
+    City(store).publisher.publish_due()
+    with store.begin() as connection:
+        places = [
+            certificates.reserve(connection, f"r{n}", issued_at=1, valid_until=UNTIL).status_index
+            for n in range(30)
+        ]
+        for n in range(30):
+            revocations.mark_revoked(connection, f"r{n}", reason=Reason.STAFF, at=2)
+    assert max(places) >= 512
+    city = City(store, size=size)
+    assert city.publisher.publish_due() == 1
+    read = parse_status_list(city.happened[-1][1])
+    assert len(read.raw) * 8 == 1024
+    assert [n for n in range(1024) if read.status(n) == INVALID] == sorted(places)
 
 
 class PowerCutError(BaseException):

@@ -74,6 +74,37 @@ def test_other_purposes_names_times_and_anchors_are_refused(name, usage, more, c
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize("ended", ["issuing", "root"])
+def test_every_certificate_of_the_path_is_asked_for_its_dates(ended):
+    """A seal key that outlives its authority is good for as long as the authority, cold and warm alike."""
+    keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("issuing", "root")}
+    made = {}
+    for name, above in (("root", "root"), ("issuing", "root")):
+        profile = type(PAGE_SEAL)(frozenset({"key_cert_sign"}), path_length=1 if name == "root" else 0)
+        made[name] = build_certificate(
+            subject=build_name(name, "見本市"),
+            key=keys[name].public_key(),
+            profile=profile,
+            issuer=Issuer(made[above], keys[above], above) if above in made else keys[above],
+            not_before=NOW,
+            years=2 if name == ended else 9,
+            services_url="http://x.example",
+        )
+    leaf = issue(Issuer(made["issuing"], keys["issuing"], "issuing"), years=5)
+
+    def ask(at):
+        return verify_path(
+            leaf, intermediates=[made["issuing"]], anchors=[made["root"]], at=at, usage=Usage.PAGE_SEAL
+        )
+
+    last = made[ended].not_valid_after_utc
+    for _ in range(2):
+        assert len(ask(last)) == 3
+        with pytest.raises(PathError) as caught:
+            ask(last + timedelta(seconds=1))
+        assert caught.value.code == "expired"
+
+
 def test_an_end_certificate_is_no_authority(tmp_path):
     pki = make_pki(tmp_path / "pki")
     forger = Issuer(pki.certificates["credential-1"], pki_key(pki, "credential-1"), "issuing")
@@ -218,7 +249,7 @@ def pki_key(pki, name):
     return read_private_key(pki.directory / "signer" / f"{name}.key.pem")
 
 
-def issue(issuer):
+def issue(issuer, years=1):
     key = ec.generate_private_key(ec.SECP256R1())
     return parse_certificate(
         build_certificate(
@@ -227,7 +258,7 @@ def issue(issuer):
             profile=PAGE_SEAL,
             issuer=issuer,
             not_before=NOW,
-            years=1,
+            years=years,
             services_url="http://x.example",
         ).public_bytes(Encoding.DER)
     )

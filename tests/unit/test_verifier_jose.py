@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from verifier.errors import FormatError, LimitError
-from verifier.formats.encoding import base64url_encode
+from verifier.formats.encoding import base64url_encode, parse_json
 from verifier.formats.jose import (
     agreement,
     build_jws,
@@ -149,3 +149,20 @@ def test_another_curve_has_no_form():
 def test_agreement_is_symmetric():
     other = ec.generate_private_key(ec.SECP256R1())
     assert agreement(KEY)(other.public_key()) == agreement(other)(PUBLIC)
+
+
+@pytest.mark.parametrize(
+    ("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")], ids=["arrays", "objects", "both"]
+)
+def test_json_is_as_deep_as_the_limit_and_no_deeper(opening, closing):
+    """Brackets inside strings are no depth, and escaped quotation marks end no string."""
+    levels = 16 // (2 if opening.startswith("[{") else 1)
+
+    def nested(count, inner="0"):
+        return (opening * count + inner + closing * count).encode()
+
+    parse_json(nested(levels))
+    parse_json(nested(levels - 1, '"' + '[{\\"' * 99 + '"'))
+    for count in (levels + 1, 500):
+        with pytest.raises(LimitError, match="json-too-deep"):
+            parse_json(nested(count))

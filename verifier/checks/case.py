@@ -118,8 +118,11 @@ def instant(seconds: int) -> dt.datetime:
 
 
 def end_of_day_of_issue(claims: CredentialClaims, now: dt.datetime) -> dt.datetime:
-    """The last moment at which a credential was made: `iat` is rounded down to its legal day."""
-    return min(instant(claims.issued) + dt.timedelta(days=1, seconds=-1), now)
+    """The last moment at which a credential was made: `iat` is rounded down to its legal day.
+
+    Raises: LimitError for days that have no end in the calendar.
+    """
+    return min(instant(claims.issued + 86_399), now)
 
 
 @functools.lru_cache(maxsize=64)

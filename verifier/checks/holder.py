@@ -54,7 +54,7 @@ def check_holder(case: Case, request: bytes | None) -> Finding:
         return failed(HOLDER, "bound-in-the-future", "bound in the future of this computer's clock")
     if case.now - issued > case.policy.max_binding_age:
         return failed(HOLDER, "binding-too-old", "bound too long ago")
-    if issued > asked.expires + case.policy.clock_skew:
+    if issued - case.policy.clock_skew > asked.expires:
         return failed(HOLDER, "request-expired", "bound after the request had ended")
     missing = [item for item in asked.items if not _is_there(case, item)]
     if missing:

@@ -36,7 +36,7 @@ def check_validity(case: Case) -> Finding:
         return failed(VALIDITY, "bad-date", "a day beyond the calendar")
     if case.now >= end:
         return failed(VALIDITY, "expired", f"valid until {days[1].isoformat()}")
-    if case.now < begin - case.policy.clock_skew:
+    if case.now + case.policy.clock_skew < begin:
         return failed(VALIDITY, "not-yet-valid", f"valid from {days[0].isoformat()}")
     return passed(VALIDITY, detail=f"until {days[1].isoformat()}")
 

@@ -41,6 +41,7 @@ MAX_PARTY_INFO: Final = 512
 _IV_SIZE: Final = 12
 _TAG_SIZE: Final = 16
 _JWK_MEMBERS: Final = ("crv", "kty", "x", "y")
+_PARTIES: Final = ("apu", "apv")
 _FORBIDDEN_HEADERS: Final = ("crit", "zip", "jku", "x5u", "p2c", "p2s")
 
 
@@ -68,10 +69,15 @@ def encrypt_compact(
 ) -> bytes:
     """`plaintext` to one P-256 key with a fresh ephemeral one. `header`: more members, such as kid, typ or cty.
 
-    Raises: FormatError("bad-enc" | "bad-jwk"), LimitError("jwe-too-large").
+    Raises: FormatError("bad-enc" | "bad-jwk" | "bad-jwe-header"), LimitError("jwe-too-large").
     """
     if enc not in ENCRYPTIONS:
         raise FormatError("bad-enc", "A128GCM or A256GCM")
+    if not isinstance(key.curve, ec.SECP256R1):
+        raise FormatError("bad-jwk", "not a P-256 key")
+    if refused := [name for name in (*_FORBIDDEN_HEADERS, *_PARTIES) if name in (header or {})]:
+        # What we would not open, or what would have to go into the derivation.
+        raise FormatError("bad-jwe-header", f"header {refused[0]} is not written")
     ephemeral = ec.generate_private_key(ec.SECP256R1())
     protected_header = {
         **(header or {}),
@@ -131,8 +137,8 @@ def open_compact(data: bytes | str, agree: KeyAgreement, *, max_bytes: int = MAX
     Raises: LimitError, FormatError, FormatError("decryption-failed"). What `agree` raises goes through.
     """
     jwe = parse_compact_jwe(data, max_bytes=max_bytes)
-    parties = (_party(jwe.header.get("apu")), _party(jwe.header.get("apv")))
-    content_key = _content_key(agree(jwe.epk), jwe.enc, *parties)
+    apu, apv = (_party(jwe.header.get(name)) for name in _PARTIES)
+    content_key = _content_key(agree(jwe.epk), jwe.enc, apu, apv)
     try:
         return AESGCM(content_key).decrypt(jwe.iv, jwe.ciphertext + jwe.tag, jwe.protected)
     except (InvalidTag, ValueError) as error:

@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from app.counterparts.pin_reset.errors import ResetRefused
+from app.counterparts.pin_reset.errors import RULES, ResetRefused
 from app.counterparts.pin_reset.service import CardWord, NewPassword
 from app.errors import UnavailableError
 from verifier.errors import FormatError
@@ -27,17 +27,20 @@ class ResetClient:
 
     def new_nonce(self) -> str:
         """A fresh nonce."""
-        return str(self._post("/nonces", {})["nonce"])
+        return _text(self._post("/nonces", {}), "nonce")
 
     def check(self, card: str, picture: bytes, camera: bytes) -> str:
         """The vendor's signed result."""
         form = {"card": card, "picture": base64_encode(picture), "camera": base64_encode(camera)}
-        return str(self._post("/vendor/face-checks", form)["result"])
+        return _text(self._post("/vendor/face-checks", form), "result")
 
     def reserve(self, target: str, word: CardWord, face: str) -> tuple[str, int]:
         """(reservation, last second)."""
         answer = self._post("/reservations", {"target": target, "face": face, **_word(word)})
-        return str(answer["reservation"]), int(answer["expires"])
+        expires = answer.get("expires")
+        if type(expires) is not int:
+            raise UnavailableError("pin-reset", "another answer than expected")
+        return _text(answer, "reservation"), expires
 
     def reset_at_kiosk(self, target: str, word: CardWord, new: NewPassword) -> bytes:
         """The authorisation for the card."""
@@ -67,7 +70,10 @@ class ResetClient:
         return self._authorisation("/counter/resets", form)
 
     def _authorisation(self, path: str, form: Mapping[str, Any]) -> bytes:
-        return base64_decode(str(self._post(path, form)["authorisation"]))
+        try:
+            return base64_decode(_text(self._post(path, form), "authorisation"))
+        except FormatError as error:
+            raise UnavailableError("pin-reset", "another answer than expected") from error
 
     def _post(self, path: str, form: Mapping[str, Any]) -> dict[str, Any]:
         headers = {"Content-Type": "application/json"}
@@ -83,7 +89,7 @@ class ResetClient:
         except urllib.error.HTTPError as error:
             with error:
                 rule = _object(error.read(MAX_ANSWER_BYTES + 1)).get("rule")
-            if isinstance(rule, str) and rule:
+            if isinstance(rule, str) and rule in RULES:
                 raise ResetRefused(rule) from None
             raise UnavailableError("pin-reset", f"status {error.code}") from None
         except (OSError, http.client.HTTPException) as error:
@@ -97,6 +103,13 @@ def _object(data: bytes) -> dict[str, Any]:
         raise UnavailableError("pin-reset", "not JSON") from error
     if not isinstance(value, dict):
         raise UnavailableError("pin-reset", "not an object")
+    return value
+
+
+def _text(answer: dict[str, Any], name: str) -> str:
+    value = answer.get(name)
+    if not isinstance(value, str):
+        raise UnavailableError("pin-reset", "another answer than expected")
     return value
 
 

@@ -68,6 +68,10 @@ _WORDS: Final[dict[str, tuple[str, str, bool]]] = {
 }
 
 
+RULES: Final = frozenset(_WORDS)
+"""Every rule that the service may name."""
+
+
 class ResetRefused(Refusal):
     """`code` names the rule; neither it nor the words hold anything of a person or card."""
 

@@ -20,7 +20,7 @@ from datetime import UTC, datetime, time, timedelta, timezone
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
@@ -181,7 +181,7 @@ class ResetService:
                 raise TypeError("not an RSA key")
             text = reset_statement(step, target, word.nonce)
             key.verify(word.signature, text, padding.PKCS1v15(), hashes.SHA256())
-        except (ValueError, TypeError, InvalidSignature):
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion):
             raise ResetRefused("card") from None
         serial = f"{certificate.serial_number:x}"
         entry = self._authority.issued.read().get(f"{kind}:{serial}")

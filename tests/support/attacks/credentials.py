@@ -103,6 +103,16 @@ def credential_with_another_kid() -> Attempt:
 
 
 @attack
+def credential_made_on_the_last_day_of_the_calendar() -> Attempt:
+    """Its day of issue has no end that a program could count to."""
+
+    def last(header: dict[str, Any], payload: dict[str, Any]) -> None:
+        payload["iat"] = 253_402_300_799  # 9999-12-31T23:59:59Z
+
+    return Attempt(city().issue(credential=_resigned(last)))
+
+
+@attack
 def credential_with_a_critical_header() -> Attempt:
     def critical(header: dict[str, Any], payload: dict[str, Any]) -> None:
         header["crit"] = ["b64"]

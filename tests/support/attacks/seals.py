@@ -24,7 +24,8 @@ from app.sealing.certificates import (
 from app.sealing.validation_material import CRL_STEMS
 from tests.support.attacks.case import Attempt, attack, control
 from tests.support.mini_city import CITY_NUMBER, DAY, NOW, Party, city
-from tests.support.verifier_bundles import new_key
+from tests.support.verifier_bundles import new_key, with_data
+from verifier.formats.encoding import canonical_json
 
 MINUTE = dt.timedelta(minutes=1)
 
@@ -53,6 +54,15 @@ def seal_of_another_city_with_the_same_names() -> Attempt:
     party = city().party("page-seal-1", twin.pki)
     page = city().seal(city().hanako.certificate, by=party, material=twin.material)
     return Attempt(city().issue(page=page))
+
+
+@attack
+def page_of_another_city_valid_from_the_first_day_of_the_calendar() -> Attempt:
+    """Its period begins where no program can count five minutes back, and ends nearly at the calendar's other end."""
+    twin = city().twin
+    data = with_data(issued_on="0001-01-01", valid_until="9998-12-31")
+    party = city().party("page-seal-1", twin.pki)
+    return Attempt(city().seal(canonical_json(data), by=party, material=twin.material))
 
 
 @attack
