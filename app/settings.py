@@ -39,6 +39,11 @@ GATE_VARIABLES: Final = (
     Variable("AKASHI_GATE_STORE", "database address of the gate's own store"),
     Variable("AKASHI_GATE_REGISTERS", "database address of the resident and tax registers"),
     Variable("AKASHI_GATE_KEY_FILE", "Ed25519 key that signs authorisations (0600)"),
+    Variable("AKASHI_GATE_COUNTER_TOKEN_FILE", "channel token of the counter (0600); empty: no counter", ""),
+    Variable("AKASHI_GATE_COUNTER_CODE_SECONDS", "life of a code that the counter prints", "900"),
+    Variable(
+        "AKASHI_GATE_LETTERS", "directory for letters with codes (模擬/MOCK, demo only); empty: none", ""
+    ),
 )
 
 WORKER_VARIABLES: Final = (
@@ -65,6 +70,9 @@ WORKER_VARIABLES: Final = (
     Variable("AKASHI_STATUS_TTL", "seconds a reader may keep a status list token", "3600"),
     Variable("AKASHI_STATUS_SIZE", "entries of a status list", "131072"),
     Variable("AKASHI_NONCE_STOCK", "how many nonces lie ready at the street door", "200"),
+    Variable(
+        "AKASHI_MANDATE_DEVICE_DAYS", "days a phone must be registered before it confirms a mandate", "3"
+    ),
 )
 
 
@@ -81,6 +89,9 @@ class GateSettings:
     store: str
     registers: str
     key_file: Path
+    counter_token_file: Path | None
+    counter_code_seconds: int
+    letters: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +126,7 @@ class WorkerSettings:
     status_ttl: int
     status_size: int
     nonce_stock: int
+    mandate_device_days: int
 
     @property
     def issuer(self) -> str:
@@ -134,8 +146,12 @@ class WorkerSettings:
 def read_gate_settings(environ: Mapping[str, str]) -> GateSettings:
     """The gate's settings. Raises SettingsError naming the variable, never its value."""
     values = _read(environ, GATE_VARIABLES)
+    profile = _profile(values)
+    letters = _path_or_none(values["AKASHI_GATE_LETTERS"])
+    if letters is not None:
+        require_demo(profile, "AKASHI_GATE_LETTERS")
     return GateSettings(
-        profile=_profile(values),
+        profile=profile,
         city=_city(values),
         socket=Path(values["AKASHI_GATE_SOCKET"]),
         token_file=Path(values["AKASHI_GATE_TOKEN_FILE"]),
@@ -144,6 +160,9 @@ def read_gate_settings(environ: Mapping[str, str]) -> GateSettings:
         store=values["AKASHI_GATE_STORE"],
         registers=values["AKASHI_GATE_REGISTERS"],
         key_file=Path(values["AKASHI_GATE_KEY_FILE"]),
+        counter_token_file=_path_or_none(values["AKASHI_GATE_COUNTER_TOKEN_FILE"]),
+        counter_code_seconds=_number(values, "AKASHI_GATE_COUNTER_CODE_SECONDS", 60, 86400),
+        letters=letters,
     )
 
 
@@ -183,6 +202,7 @@ def read_worker_settings(environ: Mapping[str, str]) -> WorkerSettings:
         status_ttl=_number(values, "AKASHI_STATUS_TTL", 1, 86400),
         status_size=_number(values, "AKASHI_STATUS_SIZE", 1024, 1 << 20),
         nonce_stock=_number(values, "AKASHI_NONCE_STOCK", 1, 10000),
+        mandate_device_days=_number(values, "AKASHI_MANDATE_DEVICE_DAYS", 0, 90),
     )
 
 

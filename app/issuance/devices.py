@@ -1,6 +1,7 @@
-"""Devices of a resident, and what was done with them: stopping one, and the history.
+"""Devices of a resident, and what was done with them: the list, stopping one, locking the adding, and the history.
 
-Stopping needs less proof than adding: any device of the same binding may stop any other, without a card.
+Stopping needs less proof than adding: any device of the same binding may stop any other, without a card. So does locking:
+from then on a card alone adds no device, until the counter takes that back (`app.registers.counter`).
 """
 
 from __future__ import annotations
@@ -9,37 +10,90 @@ from typing import Final
 
 from app.issuance.desk import Desk, Letter, instant
 from app.issuance.states import State
+from app.mandates.words import sentences
+from app.revocation.withdrawal import withdraw_of_account
 from app.storage import accounts as account_store
 from app.storage import requests as request_store
 from app.storage.accounts import ACTIVE, STOPPED, Account
-from mobile_api.messages import History, HistoryEntry, HistoryWish, Notice, StopDevice
+from mobile_api.messages import (
+    DeviceEntry,
+    Devices,
+    History,
+    HistoryEntry,
+    HistoryWish,
+    ListDevices,
+    LockDevices,
+    Notice,
+    StopDevice,
+)
 from verifier.formats.jose import same_thumbprint
 
 HISTORY_LINES: Final = 50
+MAX_LISTED: Final = 100
 
 DEVICE_STOPPED: Final = Notice(
     "device-stopped", "そのスマートフォンの利用を止めました。", "That phone has been stopped."
 )
+DEVICES_LOCKED: Final = Notice(
+    "devices-locked",
+    "これからは、カードだけではスマートフォンを追加できません。解くには窓口でお手続きください。",
+    "From now on no phone is added by card alone. To take this back, please go to the counter.",
+)
 
 
 def stop_device(desk: Desk, letter: Letter, account: Account, body: StopDevice) -> None:
-    """Stop the device of a signing key, if it is the same resident's."""
+    """Stop the device of a signing key, if it is the same resident's, and take back what it has not fetched."""
     with desk.store.begin() as connection:
         for other in account_store.find_accounts_of(connection, account.binding):
-            if same_thumbprint(other.signing_thumbprint, body.thumbprint):
-                account_store.change_state(connection, other.account, before=ACTIVE, after=STOPPED)
+            if same_thumbprint(other.signing_thumbprint, body.thumbprint) and account_store.change_state(
+                connection, other.account, before=ACTIVE, after=STOPPED
+            ):
+                withdraw_of_account(connection, other.account, at=letter.at)
         desk.answer(connection, letter, DEVICE_STOPPED)
 
 
+def list_devices(desk: Desk, letter: Letter, account: Account, _body: ListDevices) -> None:
+    """Every device of this resident, oldest first."""
+    locked = desk.gate.counter.is_locked(binding=account.binding)
+    with desk.store.begin() as connection:
+        found = account_store.find_accounts_of(connection, account.binding)
+        devices = tuple(
+            DeviceEntry(
+                other.signing_thumbprint,
+                instant(other.registered_at),
+                # A frozen device reads as an active one: nobody looking over a shoulder learns of a protection.
+                STOPPED if other.state == STOPPED else ACTIVE,
+                other.account == account.account,
+            )
+            for other in sorted(found, key=lambda other: (other.registered_at, other.account))
+        )
+        desk.answer(connection, letter, Devices(devices[-MAX_LISTED:], locked))
+
+
+def lock_devices(desk: Desk, letter: Letter, account: Account, _body: LockDevices) -> None:
+    """Lock the adding of devices to the counter; again changes nothing."""
+    desk.gate.counter.lock_devices(binding=account.binding)
+    with desk.store.begin() as connection:
+        desk.answer(connection, letter, DEVICES_LOCKED)
+
+
 def tell_history(desk: Desk, letter: Letter, account: Account, _body: HistoryWish) -> None:
-    """Everything done with this account, newest last."""
+    """Everything done with this account, and with this resident's mandates and devices; newest last."""
+    happened = desk.gate.mandates.lines(binding=account.binding)
     with desk.store.begin() as connection:
         rows = request_store.find_of_account(connection, account.account, HISTORY_LINES)
-        lines = [HistoryEntry(instant(account.registered_at), "registered", "登録しました", "Registered")]
+        dated = [(account.registered_at, "registered", ("登録しました", "Registered"))]
         for row in sorted(rows, key=lambda r: r.accepted_at):
-            ja, en = _HISTORY_WORDS[row.state]
             code = f"request-{row.state.replace('_', '-')}"
-            lines.append(HistoryEntry(instant(row.changed_at), code, ja, en))
+            dated.append((row.changed_at, code, _HISTORY_WORDS[row.state]))
+        for event in happened:
+            words = sentences(event.what, event.mandate)
+            if words is not None:
+                dated.append((event.at, event.what, words))
+        # Requests stay in the order they were made; what the gate tells comes in by its time.
+        if happened:
+            dated.sort(key=lambda line: line[0])
+        lines = [HistoryEntry(instant(at), code, *words) for at, code, words in dated]
         desk.answer(connection, letter, History(tuple(lines[-HISTORY_LINES:])))
 
 

@@ -26,9 +26,11 @@ from sqlalchemy import Engine
 from app.errors import Refusal
 from app.identity.card_evidence import OfflineCardChecker
 from app.issuance.refusals import refusal
-from app.registers import gate_store
+from app.registers import counter_store, gate_store
 from app.registers.authorisation import build_authorisation
+from app.registers.counter import CounterDesk, CounterSettings
 from app.registers.gate_store import AuthorisedRequest
+from app.registers.mandates import MandateDesk, MandateSettings
 from app.registers.release import RecordRelease, Released
 from app.sealing.authorisation import Authorisation
 from mobile_api.messages import NO_REQUEST, CertificateRequest
@@ -56,7 +58,9 @@ class SealWish:
 
 
 class RegisterGate:
-    """The gate's decisions. Thread-safe through its store."""
+    """The gate's decisions; those on mandates and the counter's are `mandates` and `counter`. Thread-safe through its
+    store.
+    """
 
     def __init__(
         self,
@@ -65,12 +69,17 @@ class RegisterGate:
         cards: OfflineCardChecker,
         key: Ed25519PrivateKey,
         clock: Callable[[], datetime],
+        *,
+        mandates: MandateSettings | None = None,
+        counter: CounterSettings | None = None,
     ) -> None:
         self._store = store
         self._registers = registers
         self._cards = cards
         self._key = key
         self._clock = clock
+        self.mandates = MandateDesk(store, registers, cards, clock, mandates or MandateSettings(cards.city))
+        self.counter = CounterDesk(store, registers, clock, counter or CounterSettings())
 
     def register(
         self,
@@ -97,6 +106,10 @@ class RegisterGate:
             known = gate_store.find_binding_of_card(connection, issuer=auth.issuer, serial=auth.serial)
             if known is not None and gate_store.find_resident_of(connection, known) != resident_id:
                 # The authentication certificate is already another person's: never re-bound by itself.
+                raise refusal("counter")
+            present = gate_store.find_binding_of(connection, resident_id)
+            if present is not None and counter_store.is_locked(connection, present):
+                # The resident locked the adding of devices: a card alone, even theirs, adds none.
                 raise refusal("counter")
             binding = gate_store.bind_card(
                 connection, resident_id=resident_id, issuer=auth.issuer, serial=auth.serial, at=at
@@ -134,6 +147,7 @@ class RegisterGate:
 
     def record(self, *, request_id: str) -> Released:
         """The one record of an authorised request, if nothing speaks against it. Raises Refusal."""
+        self.mandates.check_request(request_id)
         request, resident_id = self._resident(request_id)
         released = self._registers.release(resident_id, request.document_kind, request.fiscal_year)
         at = int(self._clock().timestamp())
@@ -144,9 +158,10 @@ class RegisterGate:
         return released
 
     def recheck(self, *, request_id: str) -> bytes:
-        """Protection and death once more, at hand-over; returns whom it is about (`subject_digest`). Raises
-        Refusal.
+        """Protection, death and the mandate once more, at hand-over; returns whom it is about (`subject_digest`).
+        Raises Refusal.
         """
+        self.mandates.check_request(request_id)
         request, resident_id = self._resident(request_id)
         return self._registers.release(resident_id, request.document_kind, request.fiscal_year).subject_digest
 

@@ -17,6 +17,7 @@ import orjson
 from app.errors import CityError, Refusal
 from app.frames import is_token
 from app.registers.gate import RegisterGate, SealWish
+from app.registers.gate_mandate_door import mandate_operations
 from app.zones import Guard, Zone
 from mobile_api.messages import CertificateRequest
 from verifier.errors import FormatError
@@ -48,6 +49,7 @@ class GateDoor:
             "authorise": self._authorise,
             "changes": self._changes,
             "tally": self._tally,
+            **mandate_operations(gate),
         }
 
     def handle(self, message: dict[str, Any]) -> Answer:

@@ -105,17 +105,22 @@ def bind_card(connection: Connection, *, resident_id: str, issuer: str, serial: 
     """Bind a card (issuer, serial of its user-authentication certificate) to a resident; returns the opaque
     binding.
     """
-    row = connection.execute(select(bindings.c.binding).where(bindings.c.resident_id == resident_id)).first()
-    if row is None:
-        binding = secrets.token_hex(16)
-        connection.execute(insert(bindings).values(binding=binding, resident_id=resident_id, bound_at=at))
-    else:
-        binding = row.binding
+    binding = bind_resident(connection, resident_id=resident_id, at=at)
     known = find_binding_of_card(connection, issuer=issuer, serial=serial)
     if known is None:
         connection.execute(insert(cards).values(issuer=issuer, serial=serial, binding=binding, bound_at=at))
     elif known != binding:
         raise ValueError("this card is bound to somebody else")
+    return binding
+
+
+def bind_resident(connection: Connection, *, resident_id: str, at: int) -> str:
+    """The resident's opaque binding, made if there is none."""
+    known = find_binding_of(connection, resident_id)
+    if known is not None:
+        return known
+    binding = secrets.token_hex(16)
+    connection.execute(insert(bindings).values(binding=binding, resident_id=resident_id, bound_at=at))
     return binding
 
 

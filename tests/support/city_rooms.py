@@ -72,6 +72,8 @@ class DirectGate:
 
     def __init__(self, gate: RegisterGate) -> None:
         self.gate = gate
+        self.mandates = gate.mandates
+        self.counter = gate.counter
         self.calls: list[str] = []
 
     def register(self, **evidence: Any) -> str:
