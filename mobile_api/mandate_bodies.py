@@ -229,9 +229,9 @@ def mandate_id(value: JSON) -> str:
 
 
 def _document_kind(value: JSON) -> str:
-    if value not in DOCUMENT_KINDS:
+    if not isinstance(value, str) or value not in DOCUMENT_KINDS:
         raise FormatError("bad-body", "unknown document_kind")
-    return str(value)
+    return value
 
 
 def _years(value: JSON) -> tuple[int, ...]:

@@ -36,7 +36,7 @@ def follow_events(store: Engine, gate: GateClient, *, at: int) -> int:
                         queue_answer(
                             connection,
                             account=account.account,
-                            item_id=f"gate-{event.number}",
+                            item_id=f"gate-event-{event.number:012d}",
                             in_reply_to=None,
                             body=notice,
                             at=at,

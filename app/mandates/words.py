@@ -30,7 +30,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "mandate-revoked": ("委任を取り消しました", "You revoked the mandate"),
     # to the agent
     "mandate-offered": ("委任の申し込みを受けました", "A mandate was offered to you"),
-    "mandate-taken": ("委任を引き受けました", "You accepted the mandate"),
+    "mandate-taken-on": ("委任を引き受けました", "You accepted the mandate"),
     "mandate-in-force": ("委任が確認されました", "The mandate was confirmed"),
     "mandate-used-by-you": (
         "委任によって証明書を申請しました",

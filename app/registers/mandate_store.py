@@ -118,7 +118,7 @@ def accept(connection: Connection, mandate: Mandate, *, at: int) -> bool:
     if result.rowcount != 1:
         return False
     note_event(connection, binding=mandate.giver, what="mandate-accepted", mandate=mandate.mandate, at=at)
-    note_event(connection, binding=mandate.agent, what="mandate-taken", mandate=mandate.mandate, at=at)
+    note_event(connection, binding=mandate.agent, what="mandate-taken-on", mandate=mandate.mandate, at=at)
     return True
 
 

@@ -24,8 +24,11 @@ from app.identity.card_evidence import OfflineCardChecker
 from app.issuance.intake import Intake, IntakeSettings
 from app.registers.card_attributes import card_attributes
 from app.registers.city.generator import generate_city
+from app.registers.counter import CounterSettings
 from app.registers.gate import RegisterGate, SealWish
 from app.registers.gate_store import upgrade_gate_store
+from app.registers.letters import LetterBox
+from app.registers.mandates import MandateSettings
 from app.registers.migrations import upgrade as upgrade_registers
 from app.registers.release import RecordRelease, Released
 from app.registers.resident import Resident
@@ -304,7 +307,13 @@ def city_rooms(directory: Path, factory: pytest.TempPathFactory) -> Iterator[Cit
     trust = load_card_trust(jpki.anchors, profile="demo")
     gate_key = ed25519.Ed25519PrivateKey.generate()
     gate = RegisterGate(
-        gate_store, RecordRelease(books, CITY), OfflineCardChecker(trust, CITY), gate_key, clock
+        gate_store,
+        RecordRelease(books, CITY),
+        OfflineCardChecker(trust, CITY),
+        gate_key,
+        clock,
+        mandates=MandateSettings(CITY, letters=LetterBox(directory / "letters")),
+        counter=CounterSettings("demo"),
     )
     direct, status = DirectGate(gate), DirectStatus(jpki)
     envelope_key = ec.generate_private_key(ec.SECP256R1())
