@@ -115,6 +115,9 @@ def _confirm(phone: Phone, options: argparse.Namespace) -> int:
 def _end(phone: Phone, options: argparse.Namespace) -> int:
     phone.mandates.end(options.mandate, TIMEOUT)
     print("終了しました / ended")
+    print(
+        "この1時間に渡された証明書は失効します / certificates of the last hour are revoked", file=sys.stderr
+    )
     return 0
 
 

@@ -35,8 +35,8 @@ ACCEPTED: Final = Notice(
 CONFIRMED: Final = Notice("mandate-confirmation-taken", "委任を確認しました。", "The mandate is confirmed.")
 ENDED: Final = Notice(
     "mandate-end-taken",
-    "委任を終了しました。まだ受け取られていない証明書は取り消しました。",
-    "The mandate has ended. Certificates not yet fetched under it were taken back.",
+    "委任を終了しました。まだ受け取られていない証明書は取り戻し、この1時間にお渡しした証明書は失効させました。",
+    "The mandate has ended. Certificates not fetched were taken back; those handed over within the last hour are revoked.",
 )
 
 

@@ -1,4 +1,4 @@
-"""The gate's store on PostgreSQL: the tables of the code, one-time codes consumed once, lines numbered as they are committed.
+"""The gate's store on PostgreSQL: tables as in the code, codes consumed once, lines numbered as they are committed.
 
 Needs a PostgreSQL server's programs, as the console's test does; else it is skipped and says so.
 """
