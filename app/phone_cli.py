@@ -241,6 +241,9 @@ def _submit(phone: Phone, options: argparse.Namespace) -> int:
     bundle = phone.open(_newest(phone, options))
     scanned = phone.scan(options.qr)
     _show(scanned)
+    for item in scanned.unanswered(bundle):
+        words = "証明書にこの記載はありません。出しません / the credential does not say so; left out"
+        print(f"{words}: {item}", file=sys.stderr)
     if not options.yes and input("提出しますか / submit? [y/N] ").strip().lower() != "y":
         print("取りやめました / nothing was sent", file=sys.stderr)
         return EXIT_FAILED

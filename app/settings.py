@@ -14,6 +14,10 @@ from typing import Final
 from app.errors import SettingsError
 
 PROFILES: Final = ("demo", "production")
+MIN_STATUS_BEAT: Final = {"demo": 1, "production": 600}
+"""Seconds. What is revoked between two publications appears together: a short beat would show one person's copies."""
+STATUS_SIZES: Final = {"demo": (1024, 1 << 20), "production": (1 << 17, 1 << 20)}
+"""Entries. Whoever asks for a small list tells more about which entry he wants to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +69,11 @@ WORKER_VARIABLES: Final = (
     Variable("AKASHI_SMTP_ADDRESS", "host:port of the mail server for confirmation mails; empty: none", ""),
     Variable("AKASHI_IPAMJ_FONT", "path of the IPAmj Mincho font; empty: the smaller set of characters", ""),
     Variable("AKASHI_VALIDITY_DAYS", "how long a certificate is valid, in days", "92"),
-    Variable("AKASHI_STATUS_BEAT", "seconds between two looks whether a status list must be published", "5"),
+    Variable("AKASHI_STATUS_BEAT", "seconds between two publications of status lists", "3600"),
     Variable("AKASHI_STATUS_LIFE", "seconds after which a status list token expires", "604800"),
     Variable("AKASHI_STATUS_TTL", "seconds a reader may keep a status list token", "3600"),
-    Variable("AKASHI_STATUS_SIZE", "entries of a status list", "131072"),
+    Variable("AKASHI_STATUS_LISTS", "how many status lists are open for new certificates", "4"),
+    Variable("AKASHI_STATUS_SIZE", "entries of a status list, a multiple of eight", "131072"),
     Variable("AKASHI_NONCE_STOCK", "how many nonces lie ready at the street door", "200"),
     Variable(
         "AKASHI_MANDATE_DEVICE_DAYS", "days a phone must be registered before it confirms a mandate", "3"
@@ -124,6 +129,7 @@ class WorkerSettings:
     status_beat: int
     status_life: int
     status_ttl: int
+    status_lists: int
     status_size: int
     nonce_stock: int
     mandate_device_days: int
@@ -173,7 +179,7 @@ def read_worker_settings(environ: Mapping[str, str]) -> WorkerSettings:
     public_url = values["AKASHI_PUBLIC_URL"]
     if not public_url.startswith("https://") or public_url.endswith("/"):
         raise SettingsError("bad-setting", "AKASHI_PUBLIC_URL: https://host without a slash at the end")
-    return WorkerSettings(
+    settings = WorkerSettings(
         profile=profile,
         city=_city(values),
         gate_socket=Path(values["AKASHI_GATE_SOCKET"]),
@@ -197,13 +203,18 @@ def read_worker_settings(environ: Mapping[str, str]) -> WorkerSettings:
         smtp=values["AKASHI_SMTP_ADDRESS"],
         ipamj_font=_path_or_none(values["AKASHI_IPAMJ_FONT"]),
         validity_days=_number(values, "AKASHI_VALIDITY_DAYS", 1, 366),
-        status_beat=_number(values, "AKASHI_STATUS_BEAT", 1, 3600),
+        status_beat=_number(values, "AKASHI_STATUS_BEAT", MIN_STATUS_BEAT[profile], 86400),
         status_life=_number(values, "AKASHI_STATUS_LIFE", 60, 90 * 86400),
         status_ttl=_number(values, "AKASHI_STATUS_TTL", 1, 86400),
-        status_size=_number(values, "AKASHI_STATUS_SIZE", 1024, 1 << 20),
+        status_lists=_number(values, "AKASHI_STATUS_LISTS", 1, 64),
+        status_size=_status_size(values, profile),
         nonce_stock=_number(values, "AKASHI_NONCE_STOCK", 1, 10000),
         mandate_device_days=_number(values, "AKASHI_MANDATE_DEVICE_DAYS", 0, 90),
     )
+    if settings.status_ttl * 2 > settings.status_life:
+        # A token is renewed at half of its life: whoever keeps it for its ttl must not be left with an expired one.
+        raise SettingsError("bad-setting", "AKASHI_STATUS_TTL: at most half of AKASHI_STATUS_LIFE")
+    return settings
 
 
 def require_demo(profile: str, what: str) -> None:
@@ -243,6 +254,13 @@ def _number(values: Mapping[str, str], name: str, low: int, high: int) -> int:
     if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
         raise SettingsError("bad-setting", f"{name}: an integer from {low} to {high}")
     return int(text)
+
+
+def _status_size(values: Mapping[str, str], profile: str) -> int:
+    size = _number(values, "AKASHI_STATUS_SIZE", *STATUS_SIZES[profile])
+    if size % 8:
+        raise SettingsError("bad-setting", "AKASHI_STATUS_SIZE: a multiple of eight")
+    return size
 
 
 def _path_or_none(text: str) -> Path | None:

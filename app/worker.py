@@ -1,6 +1,6 @@
 """The issuance worker: takes what is in the mailbox, walks requests, sends what is ready, keeps lists fresh.
 
-It has no inbound port. Eight loops, one process, one writing store; each loop survives outages of everybody else and
+It has no inbound port. Ten loops, one process, one writing store; each loop survives outages of everybody else and
 goes on where it was. `python -m app.worker` reads its settings from the environment (`app.settings`).
 """
 
@@ -48,9 +48,11 @@ NONCE_BEAT: Final = 1.0
 MAIL_BEAT: Final = 2.0
 WAL_BEAT: Final = 60.0
 SCRUB_BEAT: Final = 3600.0
+CHANGES_BEAT: Final = 2.0
+LISTS_BEAT: Final = 600.0
 MAX_DEFECTS: Final = 3
 NONCE_STOCKS_AN_HOUR: Final = 100
-WRITING: Final = frozenset({"walk", "send", "status"})
+WRITING: Final = frozenset({"walk", "send", "changes", "status"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,10 @@ class Worker:
             ("send", self._send_outbox, 0.0),
             ("nonces", self._stock_nonces, NONCE_BEAT),
             ("mail", self._rooms.notices.send_due, MAIL_BEAT),
+            ("changes", self._follow_changes, CHANGES_BEAT),
+            # Only this timer publishes what was revoked; the moment of a revocation is nobody's business.
             ("status", self._publish_status, self._rooms.status_beat),
+            ("lists", self._tend_lists, LISTS_BEAT),
             ("wal", self._empty_wal, WAL_BEAT),
             ("scrub", self._scrub, SCRUB_BEAT),
         ]
@@ -200,13 +205,19 @@ class Worker:
                 nonce_store.store_nonces(connection, values, at=at)
             rooms.mailbox.put_nonces(values)
 
-    def _publish_status(self) -> None:
+    def _follow_changes(self) -> None:
         rooms = self._rooms
         at = int(rooms.clock().timestamp())
-        follow_changes(rooms.store, rooms.gate, at=at)
-        follow_events(rooms.store, rooms.gate, at=at)
-        rooms.status.publish_due()
-        self._send.set()
+        done = follow_changes(rooms.store, rooms.gate, at=at) + follow_events(rooms.store, rooms.gate, at=at)
+        if done:
+            self._send.set()
+
+    def _publish_status(self) -> None:
+        self._rooms.status.publish_due()
+
+    def _tend_lists(self) -> None:
+        self._rooms.status.tend()
+        self._rooms.status.publish_new()
 
     def _empty_wal(self) -> None:
         # What was deleted is a minute later not in the write-ahead log either; a busy store is tried at the next beat.

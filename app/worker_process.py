@@ -89,13 +89,15 @@ def build_worker(settings: WorkerSettings) -> Worker:
             life=settings.status_life,
             ttl=settings.status_ttl,
             size=settings.status_size,
+            number=settings.status_lists,
+            is_known=lambda number: trust.content.names_status_list(settings.status_uri(number)),
         ),
         keys,
         put_public=mailbox.put_public,
         append=lambda entry: log_door.append([entry]),
         clock=utc_now,
     )
-    status.open_first()
+    status.tend()
     walk = Walk(
         store,
         WalkSettings(DEMO_AUTHORITY, validity_days=settings.validity_days),

@@ -76,10 +76,15 @@ CROSSINGS: Final[tuple[Crossing, ...]] = (
         Zone.CITY, Zone.NUMBER_USING, "gate.authorise", 256 * KIB, "single-use authorisations for the signer"
     ),
     Crossing(
-        Zone.CITY, Zone.NUMBER_USING, "gate.recheck", 4 * KIB, "protection, death: asked again at hand-over"
+        Zone.CITY, Zone.NUMBER_USING, "gate.recheck", 4 * KIB, "protection, death, figures: asked again"
     ),
-    Crossing(Zone.CITY, Zone.NUMBER_USING, "gate.changes", 4 * KIB, "which opaque bindings are frozen"),
-    Crossing(Zone.CITY, Zone.NUMBER_USING, "gate.tally", 4 * KIB, "how many requests were authorised"),
+    Crossing(
+        Zone.CITY, Zone.NUMBER_USING, "gate.changes", 4 * KIB, "which opaque bindings are frozen or corrected"
+    ),
+    Crossing(
+        Zone.CITY, Zone.NUMBER_USING, "gate.requests_of", 4 * KIB, "whose requests a correction supersedes"
+    ),
+    Crossing(Zone.CITY, Zone.NUMBER_USING, "gate.tally", 4 * KIB, "how many documents were authorised"),
     Crossing(
         Zone.CITY, Zone.NUMBER_USING, "gate.mandate_code", 4 * KIB, "a hand-over code for one opaque binding"
     ),

@@ -27,6 +27,7 @@ from mobile_api.door import EXTENSION, Door, Waiters
 from mobile_api.limits import RateLimits
 from mobile_api.logs import register_logs
 from mobile_api.mail_relay import smtp_deliverer
+from mobile_api.openapi import document
 from mobile_api.problems import register_problems
 from mobile_api.settings import Settings, check_settings
 from mobile_api.store.engine import migrate, open_store
@@ -57,6 +58,8 @@ def create_app(
     store = open_store(settings.database_url)
     migrate(store)
     app = Flask(__name__, static_folder=None)
+    # A doubled slash is another path, not found: Flask would send a redirect made of the caller's Host header.
+    app.url_map.merge_slashes = False
     app.extensions[EXTENSION] = Door(
         settings=settings,
         store=store,
@@ -74,7 +77,7 @@ def create_app(
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0, x_host=0)  # type: ignore[method-assign]
     register_logs(app)
     register_problems(app)
-    for room in (accounts, mailbox, packages, submissions, mail_relay, city, health, public_files):
+    for room in (accounts, mailbox, packages, submissions, mail_relay, city, health, public_files, document):
         app.register_blueprint(room.blueprint)
     return app
 

@@ -17,8 +17,9 @@ from mobile_api.door_client import DoorClient
 from mobile_api.errors import DoorDistrusted, DoorRefused, PhoneError, RequestDistrusted, StateError
 from mobile_api.messages import format_instant
 from mobile_api.phone_home import PhoneHome
-from mobile_api.presentation import build_presentation
+from mobile_api.presentation import build_presentation, unanswered_items
 from verifier.errors import FormatError
+from verifier.formats.bundle import parse_bundle
 from verifier.formats.encoding import (
     base64url_decode,
     base64url_encode,
@@ -58,6 +59,13 @@ class ScannedRequest:
     def confirmed_name(self) -> str | None:
         """The recipient's legal name as a fact, or None."""
         return None if self.recipient is None else self.recipient.name
+
+    def unanswered(self, bundle: bytes) -> tuple[str, ...]:
+        """The thresholds it asks for that this certificate does not confirm; nothing is handed over in their place.
+
+        Raises: LimitError, FormatError.
+        """
+        return unanswered_items(parse_bundle(bundle), self.request)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ def put(path: str) -> Response:
     return json_answer({}, 201 if created else 200)
 
 
-@blueprint.get("/<int:city>/<path:path>")
+@blueprint.route("/<int:city>/<path:path>", methods=["GET"], provide_automatic_options=False)
 def get(city: int, path: str) -> Response:
     """A public file with cache headers and ETag."""
     door = the_door()
@@ -88,9 +88,25 @@ def get(city: int, path: str) -> Response:
     return response.make_conditional(request)
 
 
+@blueprint.route("/<int:city>/<path:path>", methods=["OPTIONS"], provide_automatic_options=False)
+def preflight(city: int, path: str) -> Response:
+    """What a browser asks before it reads a file with headers of its own: anybody may, and nothing but read."""
+    if _rule(path) is None or not request.path.startswith(f"/{the_door().settings.city}/"):
+        raise Problem(404, "not-found", "no public file lies there")
+    response = Response(status=204)
+    response.headers["Access-Control-Allow-Methods"] = "GET, HEAD, OPTIONS"
+    response.headers["Access-Control-Allow-Headers"] = (
+        "Accept, Cache-Control, If-Modified-Since, If-None-Match"
+    )
+    response.headers["Access-Control-Max-Age"] = "86400"
+    response.headers["Allow"] = "GET, HEAD, OPTIONS"
+    return response
+
+
 @blueprint.after_request
 def _any_origin(response: Response) -> Response:
     response.headers["Access-Control-Allow-Origin"] = "*"
+    response.headers["Access-Control-Expose-Headers"] = "ETag"
     return response
 
 

@@ -104,7 +104,7 @@ class HttpSources:
     timeout: float = TIMEOUT
 
     def status_list(self, uri: str) -> bytes:
-        if not any(uri in trust.content.status_lists for trust in self.trust):
+        if not any(trust.content.names_status_list(uri) for trust in self.trust):
             raise SourceError("not-in-trust-list", "the status list is not in the trust list")
         return self._get(uri)
 

@@ -78,7 +78,8 @@ class Report:
     findings           in the order of the walk
     not_asked          short words for what this policy did not ask (`NOT_ASKED_TEXTS`)
     city, trust_version  of the trust list that applied
-    certificate        what was disclosed of certificate.json; None unless VALID
+    certificate        what was disclosed of certificate.json, and of the ladders where it is not there itself;
+                       None unless VALID
     page               the sealed page (PDF); None unless VALID and in the file
     """
 
@@ -179,6 +180,10 @@ NOT_ASKED_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "print": (
         "紙面の見た目は確認していません。内容は下のデータで見てください",
         "The look of the page was not checked; read the data instead",
+    ),
+    "items-missing": (
+        "依頼した項目のうち、出されなかったものがあります(下の確認に名前があります)",
+        "Some of what was asked for was not handed over (the checks name it)",
     ),
     "withheld": ("提出者が出さなかった項目は確認していません", "Withheld items were not checked"),
 }

@@ -202,6 +202,7 @@ def _walk(
     vouching = (witnesses_finding, chain_finding)
     compromise_finding = check_compromise(case, relied, checkpoint, vouching)  # 12
     status_finding, status_as_of = check_status(case)  # 13
+    holder_finding = check_holder(case, request)  # 15
     made = (
         *findings,
         seal_finding,
@@ -216,10 +217,10 @@ def _walk(
         compromise_finding,
         status_finding,
         check_validity(case),  # 14
-        check_holder(case, request),  # 15
+        holder_finding,
     )
     report = _report(kind, made, case.policy, case.now, lists, chosen)
-    report = replace(report, status_as_of=status_as_of, not_asked=_not_asked(case, request))
+    report = replace(report, status_as_of=status_as_of, not_asked=_not_asked(case, request, holder_finding))
     if report.verdict is not Verdict.VALID:
         return report
     return replace(report, certificate=_disclosed(case.parts), page=_page(case.parts))
@@ -296,7 +297,7 @@ def _applicable(policy: Policy, kind: str) -> Policy:
     return policy if kind == PACKAGE else replace(policy, required=policy.required - {DECRYPTION})
 
 
-def _not_asked(case: Case, request: bytes | None) -> tuple[str, ...]:
+def _not_asked(case: Case, request: bytes | None, holder: Finding) -> tuple[str, ...]:
     words = ["print"] if case.parts.sealed is not None else []
     if not case.policy.ask_chain and case.trust.chain is not None:
         words.append("chain")
@@ -304,6 +305,8 @@ def _not_asked(case: Case, request: bytes | None) -> tuple[str, ...]:
         words.append("status-now")
     if request is None:
         words.append("holder")
+    if holder.code == "items-missing":
+        words.append("items-missing")
     if case.parts.certificate is None:
         words.append("withheld")
     return tuple(words)
@@ -312,8 +315,8 @@ def _not_asked(case: Case, request: bytes | None) -> tuple[str, ...]:
 def _disclosed(parts: Parts) -> dict[str, JSON] | None:
     if parts.claims is None:
         return parts.certificate
-    # Sorted: the order of disclosures is that of their random digests.
-    return _sorted(parts.claims.certificate())
+    # Sorted: the order of disclosures is that of their random digests. Thresholds tell only what the data do not.
+    return _sorted(parts.claims.disclosed() if parts.certificate is None else parts.claims.certificate())
 
 
 def _sorted(value: dict[str, JSON]) -> dict[str, JSON]:

@@ -32,6 +32,15 @@ def add_commands(commands: Any) -> None:
     )
     issue.set_defaults(run=run_card_issue)
 
+    revoke = commands.add_parser(
+        "revoke", help="失効 (模擬/MOCK) / revoke as the two members of staff of a running demo city"
+    )
+    revoke.add_argument("--home", type=Path, required=True, help="directory of the city's files")
+    revoke.add_argument("--number", required=True, help="request number, or number printed on a certificate")
+    revoke.add_argument("--reason", required=True, help="one of the console's words, such as wrong-figures")
+    revoke.add_argument("--json", action="store_true", help="one line of JSON on stdout")
+    revoke.set_defaults(run=run_revoke)
+
 
 def _add_options(parser: argparse.ArgumentParser, *, residents: int) -> None:
     parser.add_argument("--home", type=Path, required=True, help="directory of the city's files")
@@ -77,6 +86,25 @@ def run_demo(options: argparse.Namespace) -> int:
     from app.house.demo import Demo
 
     return Demo(options.home, residents=options.residents, seed=options.seed).run()
+
+
+def run_revoke(options: argparse.Namespace) -> int:
+    """Ask, confirm, wait for the worker; exit 0 when the documents are revoked."""
+    import os
+
+    import orjson
+
+    from app.house.home import Home
+    from app.house.revoke import check_demo, revoke_as_two
+
+    home = Home(options.home)
+    check_demo(home, os.environ)
+    print("模擬/MOCK: 二人の職員として失効します / as two members of staff of a mock city", file=sys.stderr)
+    done = revoke_as_two(home, options.number, options.reason)
+    print(
+        orjson.dumps(done.as_json()).decode() if options.json else f"失効しました / revoked: {done.request}"
+    )
+    return 0
 
 
 def run_card_issue(options: argparse.Namespace) -> int:

@@ -113,7 +113,7 @@ def publish_trust_list(
         log=log_key,
         envelope_key=_public_p256(pki, "envelope-1"),
         statement_key=_public_p256(pki, "statement-1"),
-        status_lists=(f"{ISSUER}/status/1",),
+        status_lists=(f"{ISSUER}/status/",),
         max_status_age=MAX_STATUS_AGE,
         mock=True,
         chain=chain,

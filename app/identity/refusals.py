@@ -51,8 +51,10 @@ class WrongAuthority(CardRefused):
     def __init__(self) -> None:
         super().__init__(
             "card-wrong-authority",
-            "この電子証明書は、マイナンバーカードの認証局が発行したものではありません。",
-            "This certificate was not issued by the authority of the My Number Card.",
+            "この電子証明書は、マイナンバーカードの認証局が発行したものではありません。"
+            "ご自分のマイナンバーカードをお使いください。お困りのときは市役所の窓口へどうぞ。",
+            "This certificate was not issued by the authority of the My Number Card. Please use your own card, "
+            "or ask at the city office.",
         )
 
 

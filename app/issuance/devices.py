@@ -6,15 +6,20 @@ from then on a card alone adds no device, until the counter takes that back (`ap
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
+
+from sqlalchemy import Connection
 
 from app.issuance.desk import Desk, Letter, instant
 from app.issuance.states import State
 from app.mandates.words import sentences
+from app.revocation.history import tell_revocations
 from app.revocation.withdrawal import withdraw_of_account
 from app.storage import accounts as account_store
 from app.storage import requests as request_store
 from app.storage.accounts import ACTIVE, STOPPED, Account
+from app.storage.mandate_requests import requests_under_mandates
 from mobile_api.messages import (
     DeviceEntry,
     Devices,
@@ -38,6 +43,11 @@ DEVICES_LOCKED: Final = Notice(
     "devices-locked",
     "これからは、カードだけではスマートフォンを追加できません。解くには窓口でお手続きください。",
     "From now on no phone is added by card alone. To take this back, please go to the counter.",
+)
+
+REVOKED_FOR_AGENT: Final = (
+    "委任によって受け取った証明書が使えなくなりました",
+    "A certificate fetched under a mandate became invalid",
 )
 
 
@@ -82,19 +92,28 @@ def tell_history(desk: Desk, letter: Letter, account: Account, _body: HistoryWis
     happened = desk.gate.mandates.lines(binding=account.binding)
     with desk.store.begin() as connection:
         rows = request_store.find_of_account(connection, account.account, HISTORY_LINES)
-        dated = [(account.registered_at, "registered", ("登録しました", "Registered"))]
+        lines = [HistoryEntry(instant(account.registered_at), "registered", "登録しました", "Registered")]
         for row in sorted(rows, key=lambda r: r.accepted_at):
+            ja, en = _HISTORY_WORDS[row.state]
             code = f"request-{row.state.replace('_', '-')}"
-            dated.append((row.changed_at, code, _HISTORY_WORDS[row.state]))
+            lines.append(HistoryEntry(instant(row.changed_at), code, ja, en))
+        lines += _tell_revocations(connection, [row.request_id for row in rows])
         for event in happened:
             words = sentences(event.what, event.mandate)
             if words is not None:
-                dated.append((event.at, event.what, words))
-        # Requests stay in the order they were made; what the gate tells comes in by its time.
-        if happened:
-            dated.sort(key=lambda line: line[0])
-        lines = [HistoryEntry(instant(at), code, *words) for at, code, words in dated]
+                lines.append(HistoryEntry(instant(event.at), event.what, *words))
+        lines.sort(key=lambda line: line.at)
         desk.answer(connection, letter, History(tuple(lines[-HISTORY_LINES:])))
+
+
+def _tell_revocations(connection: Connection, request_ids: Sequence[str]) -> list[HistoryEntry]:
+    """Why something became invalid is told to the resident it is about: an agent is told that it did, and no reason."""
+    others = requests_under_mandates(connection, request_ids)
+    own = tell_revocations(connection, [found for found in request_ids if found not in others])
+    return own + [
+        HistoryEntry(line.at, "revoked", *REVOKED_FOR_AGENT)
+        for line in tell_revocations(connection, sorted(others))
+    ]
 
 
 _HISTORY_WORDS: Final[dict[State, tuple[str, str]]] = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Engine, func, select, update
+from sqlalchemy import Engine, func, select, update
 
 from app.issuance.log_door import LogDoor
 from app.issuance.states import OPEN
@@ -17,8 +17,9 @@ from app.registers.gate_client import GateClient
 from app.revocation.revoke import revoke_certificate
 from app.staff.feed import StaffFeed
 from app.staff.messages import MAX_EVENTS, REASON_FORM, Ack, Event, Snapshot
-from app.storage.certificates import count_logged
-from app.storage.tables import certificates, events, inbox, outbox, requests
+from app.storage.revocations import is_revoked
+from app.storage.tables import events, inbox, outbox, requests
+from app.storage.tally import count_logged, count_sealed
 from app.zones import Guard, Zone
 
 EVENT_BYTES = 256
@@ -95,26 +96,17 @@ class Monitor:
                 done = command.kind == "revoke" and revoke_certificate(
                     connection, command.request_id, reason=command.reason, at=at
                 )
-                known = done or self._is_revoked(connection, command.request_id)
+                # A command handed over twice is done once and acknowledged twice.
+                known = done or is_revoked(connection, command.request_id)
             acks.append(Ack(command.id, "done") if known else Ack(command.id, "refused", "no-certificate"))
         if acks:
             self._feed.acknowledge(acks)
         return len(acks)
 
-    @staticmethod
-    def _is_revoked(connection: Connection, request_id: str) -> bool:
-        # A command handed over twice is done once and acknowledged twice.
-        row = connection.execute(
-            select(certificates.c.revoked_at).where(certificates.c.request_id == request_id)
-        ).first()
-        return row is not None and row.revoked_at is not None
-
     def _snapshot(self) -> Snapshot:
         state = self._log_door.state()
         with self._store.begin() as connection:
-            seals = connection.execute(
-                select(func.count()).select_from(certificates).where(certificates.c.entry.is_not(None))
-            ).scalar_one()
+            seals = count_sealed(connection)
             leaves = count_logged(connection)
             waiting = connection.execute(
                 select(func.count()).select_from(requests).where(requests.c.state.in_(list(OPEN)))
@@ -130,7 +122,7 @@ class Monitor:
             anchored_size=int(state.get("anchored_size") or 0),
             lag_seconds=int(state.get("lag_seconds") or 0),
             lag_reason=lag_reason(state),
-            seals=int(seals),
+            seals=seals,
             leaves=leaves,
             authorised=self._gate.tally(),
             queues={"inbox": int(unread), "requests": int(waiting), "outbox": int(unsent)},

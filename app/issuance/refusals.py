@@ -58,6 +58,13 @@ _TEXTS: Final[dict[str, tuple[str, str, bool]]] = {
         "The certificate of this request can no longer be handed over. Please ask for it again.",
         True,
     ),
+    "corrected": (
+        "申請のあとで税の内容が更正されたため、古い内容の証明書はお渡ししませんでした。"
+        "もう一度申請してください。手数料はかかりません。",
+        "Your tax figures were corrected after you asked, so the certificate with the old ones was not handed over. "
+        "Please ask again; it is free of charge.",
+        True,
+    ),
     # Word for word the tax office's own, so that no wording tells one cause from another.
     "counter": (COUNTER.ja, COUNTER.en, COUNTER.retry),
     "needs-card": (

@@ -21,6 +21,7 @@ from app.storage import accounts as account_store
 from app.storage import certificates as certificate_store
 from app.storage import repeats as repeat_store
 from app.storage import requests as request_store
+from app.storage import revocations as revocation_store
 from app.storage.accounts import ACTIVE, STOPPED
 from app.storage.outbox import queue_again
 from app.storage.requests import Request
@@ -92,12 +93,12 @@ def answer_again(
     # A hand-over like the first: protection and death are asked again inside the transaction that hands over. The gate
     # first, for a frozen account too: when it is away, an answer at once would tell protection from a harmless cause.
     try:
-        gate.recheck(request_id=known.request_id)
+        gate.recheck(request_id=known.request_id, position=known.register_position)
     except Refusal as no:
         return _refused(no)
     if account.state != ACTIVE:
         return _refused(refusal("counter"))
-    if certificate_store.is_revoked(connection, known.request_id) or not queue_again(
+    if revocation_store.is_revoked(connection, known.request_id) or not queue_again(
         connection, account=request.account, package_id=stands.package_id, at=at, pause=pause
     ):
         return _refused(refusal("gone"))

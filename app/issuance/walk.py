@@ -147,6 +147,7 @@ class Walk:
                 credential=documents.credential,
                 entry=entry,
             )
+            request_store.note_position(connection, row.request_id, released.position)
             self._move(connection, row, State.SEALED, step="make", started=started)
 
     # ---- enter the log ------------------------------------------------------------------------------------------
@@ -205,9 +206,13 @@ class Walk:
         )
         package = pack_for_phone(bundle, phone_key)
         package_id = reservation.certificate_id.hex()
-        # Protection, death, card: asked again as late as possible, inside the transaction that hands over.
+        # Protection, death, corrected figures, card: asked again as late as possible, inside the transaction that hands
+        # over. It holds the row from before the question on, so that whoever follows a later correction waits and finds
+        # the request released.
         with self._store.begin() as connection:
-            check_subject(kept.data, self._gate.recheck(request_id=row.request_id))
+            request_store.lock_request(connection, row.request_id)
+            subject = self._gate.recheck(request_id=row.request_id, position=row.register_position)
+            check_subject(kept.data, subject)
             holder = account_store.find_account(connection, row.account)
             if holder is None or holder.state == STOPPED or holder.encryption_jwk != account.encryption_jwk:
                 raise refusal("stopped")

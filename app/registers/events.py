@@ -70,14 +70,22 @@ class NameChange:
 
 @dataclass(frozen=True, slots=True)
 class TaxRecordChanged:
-    """A new or corrected tax record of one fiscal year."""
+    """A new or corrected (更正) tax record of one fiscal year. The feed names the year, never the figures."""
 
-    kind: ClassVar[str] = "tax-record"
     record: TaxRecord
+
+    @property
+    def kind(self) -> str:
+        return tax_record_kind(self.record.fiscal_year)
 
     @property
     def resident_id(self) -> str:
         return self.record.resident_id
+
+
+def tax_record_kind(fiscal_year: int) -> str:
+    """The word of the feed for "the tax record of this fiscal year is another one now"."""
+    return f"tax-record-{fiscal_year}"
 
 
 Event = (

@@ -157,13 +157,21 @@ class RegisterGate:
             )
         return released
 
-    def recheck(self, *, request_id: str) -> bytes:
-        """Protection, death and the mandate once more, at hand-over; returns whom it is about (`subject_digest`).
-        Raises Refusal.
+    def recheck(self, *, request_id: str, position: int | None) -> bytes:
+        """Protection, death, the mandate and corrected figures once more, at hand-over; returns whom it is about
+        (`subject_digest`).
+
+        `position`: of the record the documents were made from (`Released.position`); None for documents of
+        before that was kept. Raises Refusal.
         """
         self.mandates.check_request(request_id)
         request, resident_id = self._resident(request_id)
-        return self._registers.release(resident_id, request.document_kind, request.fiscal_year).subject_digest
+        released = self._registers.release(resident_id, request.document_kind, request.fiscal_year)
+        if position is not None and self._registers.is_corrected(
+            resident_id, request.fiscal_year, since=position
+        ):
+            raise refusal("corrected")
+        return released.subject_digest
 
     def authorise(self, wishes: Sequence[SealWish]) -> list[Authorisation]:
         """One single-use authorisation a wish, noted before it leaves. Raises Refusal for the first that
@@ -203,7 +211,9 @@ class RegisterGate:
         return made
 
     def changes(self, *, after: int) -> list[tuple[int, str, str]]:
-        """(number, binding, event) of residents with a binding: protection, death … since `after`."""
+        """(number, binding, event) of residents since `after`: protection, death, corrected figures …; the
+        binding is empty for somebody without one.
+        """
         found: list[tuple[int, str, str]] = []
         for number, resident_id, event in self._registers.changes_since(after):
             with self._store.begin() as connection:
@@ -211,8 +221,13 @@ class RegisterGate:
             found.append((number, binding or "", event))
         return found
 
+    def requests_of(self, *, binding: str, fiscal_year: int) -> list[str]:
+        """The authorised requests of one resident for one fiscal year, oldest first."""
+        with self._store.begin() as connection:
+            return gate_store.find_requests_of(connection, binding, fiscal_year)
+
     def tally(self) -> int:
-        """How many requests had a seal authorised."""
+        """How many documents had a seal authorised: phone certificates and copies."""
         with self._store.begin() as connection:
             return gate_store.count_sealable(connection)
 

@@ -79,11 +79,15 @@ class GateClient:
     def record(self, *, request_id: str) -> Released:
         """The one record of an authorised request."""
         answer = self._call("record", request_id=request_id)
-        return Released(answer["record"], hex_decode(answer["subject_digest"], 32))
+        return Released(answer["record"], hex_decode(answer["subject_digest"], 32), int(answer["position"]))
 
-    def recheck(self, *, request_id: str) -> bytes:
-        """Protection and death once more; whom the request is about, as `Released.subject_digest`."""
-        return hex_decode(self._call("recheck", request_id=request_id)["subject_digest"], 32)
+    def recheck(self, *, request_id: str, position: int | None) -> bytes:
+        """Protection, death and corrected figures once more; whom it is about, as `Released.subject_digest`.
+
+        `position`: `Released.position` of the record that the documents were made from.
+        """
+        answer = self._call("recheck", request_id=request_id, position=position)
+        return hex_decode(answer["subject_digest"], 32)
 
     def authorise(self, *, purpose: str, digest: bytes, request_id: str, serial: str) -> Authorisation:
         """A single-use authorisation for one digest."""
@@ -96,9 +100,14 @@ class GateClient:
         answer = self._call("changes", after=after)
         return [(int(number), str(binding), str(event)) for number, binding, event in answer["changes"]]
 
+    def requests_of(self, *, binding: str, fiscal_year: int) -> list[str]:
+        """The authorised requests of one resident for one fiscal year, oldest first."""
+        answer = self._call("requests_of", binding=binding, fiscal_year=fiscal_year)
+        return [str(request_id) for request_id in answer["requests"]]
+
     def tally(self) -> int:
-        """How many requests had a seal authorised."""
-        return int(self._call("tally")["requests"])
+        """How many documents had a seal authorised: phone certificates and copies."""
+        return int(self._call("tally")["documents"])
 
     def _call(self, operation: str, **fields: Any) -> dict[str, Any]:
         message = {"v": 1, "token": self._token, "op": operation, **fields}

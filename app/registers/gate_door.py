@@ -48,6 +48,7 @@ class GateDoor:
             "recheck": self._recheck,
             "authorise": self._authorise,
             "changes": self._changes,
+            "requests_of": self._requests_of,
             "tally": self._tally,
             **mandate_operations(gate),
         }
@@ -99,10 +100,18 @@ class GateDoor:
 
     def _record(self, m: Mapping[str, Any]) -> Answer:
         released = self._gate.record(request_id=str(m["request_id"]))
-        return {"record": released.record, "subject_digest": released.subject_digest.hex()}
+        return {
+            "record": released.record,
+            "subject_digest": released.subject_digest.hex(),
+            "position": released.position,
+        }
 
     def _recheck(self, m: Mapping[str, Any]) -> Answer:
-        return {"subject_digest": self._gate.recheck(request_id=str(m["request_id"])).hex()}
+        position = m["position"]
+        if position is not None and type(position) is not int:
+            raise ValueError("position")
+        digest = self._gate.recheck(request_id=str(m["request_id"]), position=position)
+        return {"subject_digest": digest.hex()}
 
     def _authorise(self, m: Mapping[str, Any]) -> Answer:
         items = m["items"]
@@ -122,8 +131,13 @@ class GateDoor:
     def _changes(self, m: Mapping[str, Any]) -> Answer:
         return {"changes": [list(change) for change in self._gate.changes(after=int(m["after"]))]}
 
+    def _requests_of(self, m: Mapping[str, Any]) -> Answer:
+        return {
+            "requests": self._gate.requests_of(binding=str(m["binding"]), fiscal_year=int(m["fiscal_year"]))
+        }
+
     def _tally(self, _m: Mapping[str, Any]) -> Answer:
-        return {"requests": self._gate.tally()}
+        return {"documents": self._gate.tally()}
 
 
 def _no(code: str) -> Answer:

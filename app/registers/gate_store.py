@@ -23,6 +23,7 @@ from sqlalchemy import (
     UniqueConstraint,
     func,
     insert,
+    literal,
     select,
 )
 
@@ -82,6 +83,9 @@ access_log = Table(
     UniqueConstraint("request_id", "what", "at", "position", name="access_log_line"),
 )
 
+COPY_PURPOSE: Final = "copy"
+"""What `authorisations.purpose` says of a wallet copy's credential, which the signer's key purpose does not tell
+apart from the credential of a phone certificate."""
 MIGRATIONS: Final = Path(__file__).parent / "gate_migrations"
 
 
@@ -151,6 +155,17 @@ def find_request(connection: Connection, request_id: str) -> AuthorisedRequest |
     return None if row is None else AuthorisedRequest(*row)
 
 
+def find_requests_of(connection: Connection, binding: str, fiscal_year: int) -> list[str]:
+    """The request ids of a binding for one fiscal year, oldest first."""
+    a = authorised_requests.c
+    rows = connection.execute(
+        select(a.request_id)
+        .where(a.binding == binding, a.fiscal_year == fiscal_year)
+        .order_by(a.authorised_at, a.request_id)
+    )
+    return [row.request_id for row in rows]
+
+
 def store_request(connection: Connection, request: AuthorisedRequest, *, at: int) -> None:
     """Remember that card evidence for this request was seen."""
     values = {name: getattr(request, name) for name in AuthorisedRequest.__slots__}
@@ -209,11 +224,14 @@ def note_access(connection: Connection, *, binding: str, request_id: str, what: 
 
 
 def count_sealable(connection: Connection) -> int:
-    """How many requests had a page seal authorised: what seals and leaves are compared with."""
-    return int(
-        connection.execute(
-            select(func.count(func.distinct(authorisations.c.request_id))).where(
-                authorisations.c.purpose == "page_seal"
-            )
-        ).scalar_one()
-    )
+    """How many documents were authorised: what seals and leaves are compared with.
+
+    A phone certificate is a request with a page seal. A copy is a serial noted under COPY_PURPOSE. Neither is
+    counted twice when it is authorised again after a crash; the page's code, which is signed before the page
+    exists, counts for nothing.
+    """
+    a = authorisations.c
+    pages = select(a.request_id, literal("").label("serial")).where(a.purpose == "page_seal").distinct()
+    copies = select(a.request_id, a.serial).where(a.purpose == COPY_PURPOSE).distinct()
+    documents = pages.union_all(copies).subquery()
+    return int(connection.execute(select(func.count()).select_from(documents)).scalar_one())

@@ -26,10 +26,13 @@ from app.registers.taxpayer import circumstances, taxpayer_json
 class Released:
     """One taxpayer record (docs/formats/taxpayer-record.md), and whom it is about
     (`subject.subject_digest`).
+
+    position   number of the newest change of the registers before the record was read
     """
 
     record: dict[str, Any]
     subject_digest: bytes
+    position: int
 
 
 class RecordRelease:
@@ -51,6 +54,8 @@ class RecordRelease:
 
     def release(self, resident_id: str, document_kind: str, fiscal_year: int) -> Released:
         """The record, if nothing speaks against the certificate. Raises Refusal."""
+        # Before the record: of a change in between the reader is told twice, not never.
+        position = self._registers.position()
         resident = self._registers.find_resident(resident_id)
         if resident is None:
             raise _refusal(COUNTER)
@@ -69,7 +74,11 @@ class RecordRelease:
         digest = subject_digest(
             resident.name, resident.birthdate.isoformat(), "" if address is None else address.text
         )
-        return Released(taxpayer_json(resident, record), digest)
+        return Released(taxpayer_json(resident, record), digest, position)
+
+    def is_corrected(self, resident_id: str, fiscal_year: int, *, since: int) -> bool:
+        """Whether the figures of that year were corrected after change number `since`."""
+        return self._registers.is_corrected(resident_id, fiscal_year, since=since)
 
     def check_standing(self, resident_id: str) -> None:
         """Whether this resident may give or hold a mandate. Raises Refusal: the counter, for every cause alike."""

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from app.registers import rows
 from app.registers.errors import StoreInUse, UnknownResident
-from app.registers.events import Event, TaxRecordChanged, apply_event
+from app.registers.events import Event, TaxRecordChanged, apply_event, tax_record_kind
 from app.registers.resident import CITY_CODE, RegisterEntry, Resident, TaxRecord
 from app.registers.tables import (
     addresses,
@@ -30,6 +30,8 @@ from app.registers.tables import (
 
 __all__ = ["Change", "RegisterStore", "metadata"]
 
+UNCHANGED: Final = "tax-record-same"
+"""Kind of a tax record that came again as it was: nobody's certificate is wrong because of it."""
 BATCH: Final = 2_000
 """Residents a transaction while a city is written: bounds memory, and what a crash leaves is visible as
 incomplete.
@@ -62,14 +64,8 @@ class RegisterStore:
 
     def find_tax_record(self, resident_id: str, fiscal_year: int) -> TaxRecord | None:
         """The tax record of that year; None if the tax office has none (treated as 未申告)."""
-        query = select(tax_records).where(
-            tax_records.c.city_code == self._city,
-            tax_records.c.resident_id == resident_id,
-            tax_records.c.fiscal_year == fiscal_year,
-        )
         with self._engine.begin() as connection:
-            row = connection.execute(query).first()
-        return None if row is None else rows.tax_record_of(row)
+            return self._find_tax_record(connection, resident_id, fiscal_year)
 
     def tax_records_of(self, resident_id: str) -> list[TaxRecord]:
         """Every tax record of one person, ascending by year."""
@@ -96,7 +92,14 @@ class RegisterStore:
             if before is None:
                 raise UnknownResident(event.resident_id)
             after = apply_event(before, event)
+            kind = event.kind
             if isinstance(event, TaxRecordChanged):
+                if (
+                    self._find_tax_record(connection, event.resident_id, event.record.fiscal_year)
+                    == event.record
+                ):
+                    # Delivered twice, or a correction of something that no certificate shows.
+                    kind = UNCHANGED
                 self._put_tax_record(connection, event.record)
             else:
                 self._replace(connection, after)
@@ -104,7 +107,7 @@ class RegisterStore:
                 insert(changes).values(
                     city_code=self._city,
                     resident_id=event.resident_id,
-                    kind=event.kind,
+                    kind=kind,
                     at=int(at.timestamp()),
                 )
             )
@@ -120,6 +123,27 @@ class RegisterStore:
         )
         with self._engine.begin() as connection:
             return [Change(*row) for row in connection.execute(query)]
+
+    def position(self) -> int:
+        """The number of the newest change; 0 before the first. What is read afterwards is at least as new."""
+        query = select(func.max(changes.c.number)).where(changes.c.city_code == self._city)
+        with self._engine.begin() as connection:
+            return int(connection.execute(query).scalar() or 0)
+
+    def is_corrected(self, resident_id: str, fiscal_year: int, *, since: int) -> bool:
+        """Whether the tax record of that year became another one after change number `since`."""
+        query = (
+            select(changes.c.number)
+            .where(
+                changes.c.city_code == self._city,
+                changes.c.number > since,
+                changes.c.resident_id == resident_id,
+                changes.c.kind == tax_record_kind(fiscal_year),
+            )
+            .limit(1)
+        )
+        with self._engine.begin() as connection:
+            return connection.execute(query).first() is not None
 
     def count(self) -> int:
         """How many residents the store holds."""
@@ -235,6 +259,17 @@ class RegisterStore:
             )
         )
         connection.execute(insert(addresses), rows.address_rows(resident, self._city))
+
+    def _find_tax_record(
+        self, connection: Connection, resident_id: str, fiscal_year: int
+    ) -> TaxRecord | None:
+        query = select(tax_records).where(
+            tax_records.c.city_code == self._city,
+            tax_records.c.resident_id == resident_id,
+            tax_records.c.fiscal_year == fiscal_year,
+        )
+        row = connection.execute(query).first()
+        return None if row is None else rows.tax_record_of(row)
 
     def _put_tax_record(self, connection: Connection, record: TaxRecord) -> None:
         connection.execute(

@@ -1,6 +1,7 @@
-"""What the registers say later: a protection flag or a death freezes phones and takes undelivered packages back.
+"""What the registers say later: a protection flag or a death freezes phones and takes undelivered packages back; a
+corrected tax record supersedes certificates (`supersession`).
 
-The register gate names opaque bindings only; why is not said and not kept.
+The register gate names opaque bindings only, and of a correction the fiscal year; nothing else is said or kept.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import logging
 from sqlalchemy import Engine
 
 from app.registers.gate_client import GateClient
+from app.revocation.supersession import corrected_year, supersede
 from app.revocation.withdrawal import LYING_SECONDS, UNDELIVERED_SECONDS, withdraw_of_account
 from app.storage import accounts as account_store
 from app.storage.accounts import ACTIVE, FROZEN
@@ -28,10 +30,15 @@ def follow_changes(store: Engine, gate: GateClient, *, at: int) -> int:
         after = read_progress(connection, "gate-changes")
     changes = gate.changes(after=after)
     for number, binding, event in changes:
+        year = corrected_year(event)
+        # Asked after the correction: a request that the gate opens later is made from the new record.
+        corrected = [] if year is None or not binding else gate.requests_of(binding=binding, fiscal_year=year)
         with store.begin() as connection:
             if binding and event in FREEZING:
                 for account in account_store.find_accounts_of(connection, binding):
                     account_store.change_state(connection, account.account, before=ACTIVE, after=FROZEN)
                     withdraw_of_account(connection, account.account, at=at)
+            if corrected:
+                supersede(connection, binding, corrected, number=number, at=at)
             store_progress(connection, "gate-changes", number)
     return len(changes)

@@ -8,9 +8,13 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from app.issuance.states import State
+from app.revocation.reasons import Reason
 from app.storage import certificates as certificate_store
 from app.storage import requests as request_store
+from app.storage import revocations as revocation_store
+from app.storage.copies import drop_copy_documents, has_released_copies
 from app.storage.outbox import queue_answer, queue_item
+from app.storage.requests import Request
 from mobile_api.messages import Notice
 
 REVOKED = Notice(
@@ -21,15 +25,22 @@ REVOKED = Notice(
 
 
 def revoke_certificate(connection: Connection, request_id: str, *, reason: str, at: int) -> bool:
-    """Revoke the certificate of a request; False if there is none or it is revoked already."""
+    """Revoke what was handed over for a request, phone certificate and copies; False if there is nothing or it is
+    revoked already.
+
+    `reason`: the words of staff; they stay in the city.
+    """
     request = request_store.find_request(connection, request_id)
-    if request is None or request.state not in (State.RELEASED, State.WITHDRAWN):
+    if request is None or not (
+        request.state in (State.RELEASED, State.WITHDRAWN) or has_released_copies(connection, request_id)
+    ):
         return False
-    if not certificate_store.mark_revoked(connection, request_id, reason=reason, at=at):
+    if not revocation_store.mark_revoked(connection, request_id, reason=Reason.STAFF, note=reason, at=at):
         return False
     request_store.note_event(
         connection, request_id, at=at, step="revoke", state=request.state, reason="revoked"
     )
+    drop_copy_documents(connection, request_id, at=at)
     queue_answer(
         connection,
         account=request.account,
@@ -41,13 +52,26 @@ def revoke_certificate(connection: Connection, request_id: str, *, reason: str, 
     return True
 
 
+def forget_documents(connection: Connection, request: Request, *, at: int) -> None:
+    """What was revoked is not handed over once more: copies kept here are deleted, a package is taken back."""
+    drop_copy_documents(connection, request.request_id, at=at)
+    package = certificate_store.find_package_id(connection, request.request_id)
+    if package is not None:
+        queue_item(
+            connection, kind="withdrawal", account=request.account, item_id=package[0], body=b"", at=at
+        )
+
+
 def withdraw_package(connection: Connection, request_id: str, *, at: int) -> bool:
     """Take a released package back from the street door and revoke its certificate (protection was set)."""
     request = request_store.find_request(connection, request_id)
-    package = certificate_store.find_package_id(connection, request_id)
-    if request is None or request.state is not State.RELEASED or package is None:
+    if (
+        request is None
+        or request.state is not State.RELEASED
+        or certificate_store.find_package_id(connection, request_id) is None
+    ):
         return False
-    certificate_store.mark_revoked(connection, request_id, reason="withdrawn", at=at)
+    revocation_store.mark_revoked(connection, request_id, reason=Reason.WITHDRAWN, at=at)
     request_store.move(connection, request, State.WITHDRAWN, at=at, step="withdraw")
-    queue_item(connection, kind="withdrawal", account=request.account, item_id=package[0], body=b"", at=at)
+    forget_documents(connection, request, at=at)
     return True

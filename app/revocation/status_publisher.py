@@ -1,7 +1,10 @@
 """Status lists on a beat: what was revoked goes into the next signed list, the list's digest into the log.
 
 Published on a timer and not at each revocation, so that the time of a publication says nothing about a person. A list
-says valid or invalid only; reasons stay in the city. A token is also renewed before half of its life is over.
+says valid or invalid only; reasons stay in the city. A token is also renewed before half of its life is over. Of several
+lists only those go out that changed or grow old: which ones changed can be read from their contents anyway, and they go
+in the order of their numbers. What was revoked between two beats appears together, so a beat must be long enough to
+collect the revocations of several people (docs/formats/status-list.md).
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from sqlalchemy import Engine, select, update
 
 from app.city_keys import CityKeys
 from app.sealing.status_list import build_bits, finish_status_list, prepare_status_list
-from app.storage import certificates as certificate_store
+from app.storage import status_entries
 from app.storage.tables import status_lists
 from verifier.formats.encoding import sha256
 from verifier.formats.names import STATUS_LIST_LEAF_LABEL
@@ -29,7 +32,8 @@ STATUS_REQUEST = "standing:status"
 @dataclass(frozen=True, slots=True)
 class StatusSettings:
     """uri gives a list's public address, path its place below it; certificates DER without root; life and ttl in
-    seconds, size in entries."""
+    seconds, size in entries. `number` lists are kept open for new entries, of those that `is_known` to readers by the
+    trust list."""
 
     uri: Callable[[int], str]
     path: Callable[[int], str]
@@ -37,6 +41,8 @@ class StatusSettings:
     life: int
     ttl: int
     size: int
+    number: int
+    is_known: Callable[[int], bool]
 
 
 class StatusPublisher:
@@ -59,10 +65,29 @@ class StatusPublisher:
         self._append = append
         self._clock = clock
 
-    def open_first(self) -> None:
-        """Make sure that list 1 exists."""
+    def tend(self) -> None:
+        """Open new lists where those in use are half full, close the full ones."""
+        settings = self._settings
         with self._store.begin() as connection:
-            certificate_store.open_status_list(connection, 1, size=self._settings.size)
+            status_entries.tend_lists(
+                connection, wanted=settings.number, size=settings.size, may_open=settings.is_known
+            )
+
+    def publish_new(self) -> int:
+        """Put out the lists that nobody has seen yet, so that a certificate's address leads somewhere.
+
+        They say nothing about anybody: no entry of theirs is older than they are. Returns how many.
+        """
+        with self._store.begin() as connection:
+            rows = connection.execute(
+                select(status_lists.c.status_list)
+                .where(status_lists.c.issued_at.is_(None))
+                .order_by(status_lists.c.status_list)
+            ).all()
+        for row in rows:
+            self._make(row.status_list)
+            self._publish(row.status_list)
+        return len(rows)
 
     def token(self, number: int) -> bytes:
         """The newest token of a list; made now if there is none or it is getting old."""
@@ -81,6 +106,7 @@ class StatusPublisher:
         """One beat: make what is dirty or old, publish what is not published; returns how many lists went out."""
         now = int(self._clock().timestamp())
         with self._store.begin() as connection:
+            status_entries.expire_entries(connection, today=status_entries.legal_day(now))
             rows = connection.execute(select(status_lists).order_by(status_lists.c.status_list)).all()
         sent = 0
         for row in rows:
@@ -96,7 +122,7 @@ class StatusPublisher:
         settings = self._settings
         now = self._clock()
         with self._store.begin() as connection:
-            revoked = certificate_store.find_revoked_indices(connection, number)
+            revoked = status_entries.find_invalid(connection, number)
         prepared = prepare_status_list(
             build_bits(settings.size, revoked),
             uri=settings.uri(number),
@@ -114,7 +140,7 @@ class StatusPublisher:
             connection.execute(
                 row.values(token=token.decode("ascii"), issued_at=int(now.timestamp()), dirty=False)
             )
-            if certificate_store.find_revoked_indices(connection, number) != revoked:
+            if status_entries.find_invalid(connection, number) != revoked:
                 connection.execute(row.values(dirty=True))
         log.info("status list %d: %d revoked", number, len(revoked))
         return token

@@ -35,6 +35,11 @@ def withdraw_under_mandate(connection: Connection, mandate: str, *, at: int) -> 
 
 
 def _withdraw(connection: Connection, where: ColumnElement[bool], at: int) -> None:
+    # A hand-over that asked before the end holds its row: it ends first, and what it released is seen here.
+    held = requests.c.state.in_((State.LOGGED, State.RELEASED))
+    connection.execute(
+        select(requests.c.request_id).where(where, held).order_by(requests.c.request_id).with_for_update()
+    ).all()
     for request_id, _account, _package in _released(connection, where, since=at - UNDELIVERED_SECONDS):
         withdraw_package(connection, request_id, at=at)
     for _request, account, package_id in _released(connection, where, since=at - LYING_SECONDS):

@@ -9,9 +9,11 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
-from app.storage.tables import artifacts, certificates, status_lists
+from app.storage.revocations import refuse_revoked
+from app.storage.status_entries import draw_places
+from app.storage.tables import artifacts, certificates
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +75,22 @@ def find_reservation(connection: Connection, request_id: str) -> Reservation | N
 
 
 def reserve(connection: Connection, request_id: str, *, issued_at: int, valid_until: str) -> Reservation:
-    """Fix id, salts and a random free status index for a request; the same request always gets the same ones."""
+    """Fix id, salts and a random free status entry for a request; the same request always gets the same ones.
+
+    Raises ConflictError("revoked"), UnavailableError("status-lists-full").
+    """
     known = find_reservation(connection, request_id)
     if known is not None:
         return known
-    status_list, status_index = _free_status_index(connection)
+    refuse_revoked(connection, request_id)
+    (place,) = draw_places(connection, request_id, last_day=valid_until, count=1)
     reservation = Reservation(
         certificate_id=secrets.token_bytes(16),
         request_id=request_id,
         issued_at=issued_at,
         valid_until=valid_until,
-        status_list=status_list,
-        status_index=status_index,
+        status_list=place.status_list,
+        status_index=place.status_index,
         salt_data=secrets.token_bytes(32),
         salt_page=secrets.token_bytes(32),
         salt_credential=secrets.token_bytes(32),
@@ -94,41 +100,6 @@ def reserve(connection: Connection, request_id: str, *, issued_at: int, valid_un
         insert(certificates).values({**values, "certificate_id": reservation.certificate_id.hex()})
     )
     return reservation
-
-
-def open_status_list(connection: Connection, status_list: int, *, size: int) -> None:
-    """Create a status list of `size` entries, all valid, if it does not exist."""
-    known = connection.execute(
-        select(status_lists.c.status_list).where(status_lists.c.status_list == status_list)
-    ).first()
-    if known is None:
-        connection.execute(insert(status_lists).values(status_list=status_list, size=size))
-
-
-def _free_status_index(connection: Connection) -> tuple[int, int]:
-    # Random, so that neighbours in the list say nothing about each other. A list is left when it is half full, so the
-    # expected number of tries stays below two.
-    newest = connection.execute(
-        select(status_lists.c.status_list, status_lists.c.size)
-        .order_by(status_lists.c.status_list.desc())
-        .limit(1)
-    ).one()
-    number, size = int(newest.status_list), int(newest.size)
-    used = connection.execute(
-        select(func.count()).select_from(certificates).where(certificates.c.status_list == number)
-    ).scalar_one()
-    if used * 2 >= size:
-        number += 1
-        open_status_list(connection, number, size=size)
-    while True:
-        index = secrets.randbelow(size)
-        taken = connection.execute(
-            select(certificates.c.certificate_id).where(
-                certificates.c.status_list == number, certificates.c.status_index == index
-            )
-        ).first()
-        if taken is None:
-            return number, index
 
 
 def store_intake(connection: Connection, request_id: str, *, purpose: str, evidence: str) -> None:
@@ -204,48 +175,3 @@ def find_package_id(connection: Connection, request_id: str) -> tuple[str, str] 
         )
     ).first()
     return None if row is None or row.package_id is None else (row.package_id, row.package_hash)
-
-
-def mark_revoked(connection: Connection, request_id: str, *, reason: str, at: int) -> bool:
-    """Set a certificate's status to invalid, once; its list is published anew at the next beat."""
-    row = connection.execute(
-        update(certificates)
-        .where(certificates.c.request_id == request_id, certificates.c.revoked_at.is_(None))
-        .values(revoked_at=at, revocation_reason=reason)
-        .returning(certificates.c.status_list)
-    ).first()
-    if row is None:
-        return False
-    connection.execute(
-        update(status_lists).where(status_lists.c.status_list == row.status_list).values(dirty=True)
-    )
-    return True
-
-
-def is_revoked(connection: Connection, request_id: str) -> bool:
-    """Whether the certificate of a request was revoked."""
-    found = connection.execute(
-        select(certificates.c.certificate_id).where(
-            certificates.c.request_id == request_id, certificates.c.revoked_at.is_not(None)
-        )
-    ).first()
-    return found is not None
-
-
-def find_revoked_indices(connection: Connection, status_list: int) -> list[int]:
-    """The indices of one list that are invalid, ascending."""
-    rows = connection.execute(
-        select(certificates.c.status_index)
-        .where(certificates.c.status_list == status_list, certificates.c.revoked_at.is_not(None))
-        .order_by(certificates.c.status_index)
-    )
-    return [int(row.status_index) for row in rows]
-
-
-def count_logged(connection: Connection) -> int:
-    """How many certificates have a place in the log."""
-    return int(
-        connection.execute(
-            select(func.count()).select_from(certificates).where(certificates.c.log_index.is_not(None))
-        ).scalar_one()
-    )

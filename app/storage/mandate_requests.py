@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import Connection, insert, select
 
 from app.storage.tables import mandate_requests
@@ -18,3 +20,11 @@ def requests_under(connection: Connection, mandate: str) -> list[str]:
         select(mandate_requests.c.request_id).where(mandate_requests.c.mandate == mandate)
     )
     return [str(row.request_id) for row in rows]
+
+
+def requests_under_mandates(connection: Connection, request_ids: Collection[str]) -> set[str]:
+    """Those of these requests that were made under any mandate."""
+    rows = connection.execute(
+        select(mandate_requests.c.request_id).where(mandate_requests.c.request_id.in_(request_ids))
+    )
+    return {str(row.request_id) for row in rows}

@@ -19,7 +19,10 @@ from app.storage.tables import events, requests
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One wish for one certificate. Times are Unix seconds UTC."""
+    """One wish for one certificate. Times are Unix seconds UTC.
+
+    register_position: how far the registers' change feed was when the record was read; None until then.
+    """
 
     request_id: str
     account: str
@@ -33,6 +36,7 @@ class Request:
     attempts: int
     accepted_at: int
     changed_at: int
+    register_position: int | None = None
 
 
 _FIELDS = tuple(Request.__slots__)
@@ -54,6 +58,26 @@ def find_request(connection: Connection, request_id: str) -> Request | None:
     """The request with this id."""
     row = connection.execute(select(*_COLUMNS).where(requests.c.request_id == request_id)).first()
     return None if row is None else _request(row)
+
+
+def lock_request(connection: Connection, request_id: str) -> None:
+    """Hold the request's row until the transaction ends; nothing happens if there is none.
+
+    SQLite holds the whole store from the transaction's beginning (`app.storage.engine`).
+    """
+    connection.execute(
+        select(requests.c.request_id).where(requests.c.request_id == request_id).with_for_update()
+    ).first()
+
+
+def note_position(connection: Connection, request_id: str, position: int) -> None:
+    """How far the registers' feed was when this request's record was read. Of two the lower one stays."""
+    known = requests.c.register_position
+    connection.execute(
+        update(requests)
+        .where(requests.c.request_id == request_id, or_(known.is_(None), known > position))
+        .values(register_position=position)
+    )
 
 
 def find_by_key(connection: Connection, account: str, idempotency_key: str) -> Request | None:

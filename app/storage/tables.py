@@ -18,6 +18,9 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
+    text,
+    true,
 )
 
 metadata = MetaData()
@@ -101,6 +104,8 @@ requests = Table(
     Column("lease_until", BigInteger),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("refusal_code", String(64)),
+    # How far the registers' change feed was when the record was read; NULL until then.
+    Column("register_position", BigInteger),
     Column("accepted_at", BigInteger, nullable=False),
     Column("changed_at", BigInteger, nullable=False),
     UniqueConstraint("account", "idempotency_key", name="requests_once"),
@@ -146,9 +151,33 @@ certificates = Table(
     Column("package_id", String(64)),
     Column("package_hash", String(64)),
     Column("released_at", BigInteger),
-    Column("revoked_at", BigInteger),
-    Column("revocation_reason", Text),
-    UniqueConstraint("status_list", "status_index", name="certificates_status"),
+)
+
+# Copies of a request's certificate for foreign wallets: N rows a request, each with a key, a leaf and a status entry of
+# its own. The credential and its proof are there only until the wallet has them.
+copies = Table(
+    "copies",
+    metadata,
+    Column("copy_id", String(32), primary_key=True),
+    Column("request_id", String(64), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("holder_thumbprint", String(64), nullable=False),
+    Column("holder_jwk", Text, nullable=False),
+    Column("issued_at", BigInteger, nullable=False),
+    Column("valid_until", String(10), nullable=False),
+    Column("status_list", Integer, nullable=False),
+    Column("status_index", Integer, nullable=False),
+    Column("salt_data", LargeBinary, nullable=False),
+    Column("salt_page", LargeBinary, nullable=False),
+    Column("salt_credential", LargeBinary, nullable=False),
+    Column("entry", String(64)),
+    Column("log_index", BigInteger),
+    Column("credential", Text),
+    Column("proof", Text),
+    Column("released_at", BigInteger),
+    Column("forgotten_at", BigInteger),
+    UniqueConstraint("request_id", "position", name="copies_position"),
+    UniqueConstraint("request_id", "holder_thumbprint", name="copies_holder"),
 )
 
 # Plain data of requests under way; deleted when the package is handed over or the request ends otherwise.
@@ -205,10 +234,43 @@ status_lists = Table(
     metadata,
     Column("status_list", Integer, primary_key=True),
     Column("size", Integer, nullable=False),
+    # New entries are given out of open lists only; a closed one is published until its last entry has expired.
+    Column("is_open", Boolean, nullable=False, server_default=true()),
     Column("token", Text),
     Column("issued_at", BigInteger),
     Column("published_at", BigInteger),
     Column("dirty", Boolean, nullable=False, server_default="1"),
+)
+
+# Whose bit is where. One row for each phone certificate and each copy; `last_day` is its legal last day.
+status_entries = Table(
+    "status_entries",
+    metadata,
+    Column("status_list", Integer, primary_key=True, autoincrement=False),
+    Column("status_index", Integer, primary_key=True, autoincrement=False),
+    Column("request_id", String(64), nullable=False),
+    Column("last_day", String(10), nullable=False),
+    Column("is_invalid", Boolean, nullable=False, server_default=false()),
+    Index("status_entries_request", "request_id"),
+    Index("status_entries_last_day", "last_day"),
+)
+Index(
+    "status_entries_invalid",
+    status_entries.c.status_list,
+    status_entries.c.status_index,
+    # SQLite uses the index only for the very words of the query.
+    sqlite_where=text("is_invalid = 1"),
+    postgresql_where=status_entries.c.is_invalid,
+)
+
+# Why a request's documents are no longer valid: one row for all of them. The list says none of it.
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("request_id", String(64), primary_key=True),
+    Column("reason", String(32), nullable=False),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("at", BigInteger, nullable=False),
 )
 
 progress = Table(

@@ -70,6 +70,23 @@ class HouseBench:
             times.append(time.perf_counter() - started)
         return times
 
+    def card_logins(self, count: int) -> list[float]:
+        """Seconds from the touched card to the city's word on it: nonce fetched, card signs, message posted, nonce, card
+        certificate, revocation and gate asked, signed answer read. The certificate that follows is waited for outside.
+        """
+        times = []
+        for number in range(count):
+            started = time.perf_counter()
+            request = self._phone.request_certificate(
+                FISCAL_YEAR, f"login {number}", self._card, PASSWORDS.authentication
+            )
+            stages = self._phone.wait(request, timeout=60)
+            next(stages)
+            times.append(time.perf_counter() - started)
+            list(stages)
+            self._phone.fetch_package(request)
+        return times
+
     def log_times(self, count: int) -> tuple[list[float], list[float]]:
         """Seconds from an entry handed to the log until its checkpoint is signed and published, and until it is anchored.
 

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.bench import speed  # noqa: E402
+from tests.bench.credential_bench import bench_credentials  # noqa: E402
 from tests.bench.measure import Table, median  # noqa: E402
 
 
@@ -25,6 +26,7 @@ def main() -> int:
     table = Table()
     bench_city(table)
     bench_steps(table)
+    bench_credentials(table)
     bench_log(table)
     speed.bench_million(table)
     speed.bench_gas(table)
@@ -75,6 +77,7 @@ def bench_steps(table: Table) -> None:
         table.measure("page: text compared with the data", "pages", 20, steps.compare_text)
         table.measure("seal: PAdES B-LT incl. time-stamp", "pages", 20, steps.seal)
         table.measure("credential: SD-JWT VC", "credentials", 200, steps.credential)
+        table.measure("status list: 2^20 entries, 1 % invalid", "lists", 50, steps.status_list)
         table.measure("bundle: evidence, archive", "bundles", 200, steps.bundle)
         table.measure("verify: bundle, offline", "bundles", 50, steps.verify)
         table.measure("package: encrypt to the phone", "packages", 200, steps.pack)
@@ -116,6 +119,11 @@ def bench_house(table: Table) -> None:
         table.add(
             "mailbox: phone, city, phone", "round trips", len(trips), wall=sum(trips), cpu=None,
             note=f"median {median(trips) * 1000:.0f} ms",
+        )  # fmt: skip
+        logins = house.card_logins(15)
+        table.add(
+            "card login through the mailbox (limit 300 ms)", "logins", len(logins), wall=sum(logins), cpu=None,
+            note=f"median {median(logins) * 1000:.0f} ms, slowest {max(logins) * 1000:.0f} ms",
         )  # fmt: skip
         speed.compare_log_times(table, *house.log_times(8))
         times = house.certificate_times(15)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 import secrets
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -21,6 +22,7 @@ from app.sealing.city_key import SoftwareKey
 from app.sealing.credential import CredentialFrame, finish_credential, prepare_credential
 from app.sealing.key_files import read_private_key
 from app.sealing.page_seal import SealField, seal_page
+from app.sealing.status_list import build_bits, finish_status_list, prepare_status_list
 from app.storage.certificates import Reservation
 from tests.bench.log_bench import LogBench
 from tests.support.sealing_world import NOW, world
@@ -71,6 +73,7 @@ class Steps:
         self._credential = self.credential(0)
         self._bundle = self.bundle(0)
         self._package = self.pack(0)
+        self._invalid = random.Random(8).sample(range(1 << 20), (1 << 20) // 100)
         self._city = mini_city()
         self._valid = self._city.issue()
 
@@ -145,6 +148,18 @@ class Steps:
     def open(self, _n: int) -> None:
         opened = open_package(self._package, thumbprint(self._phone.public_key()), agreement(self._phone))
         parse_bundle(opened.plaintext)
+
+    def status_list(self, _n: int) -> None:
+        """A list of 2^20 entries, 1 % of them invalid: bits, compression, signature."""
+        prepared = prepare_status_list(
+            build_bits(1 << 20, self._invalid),
+            uri=f"{PUBLIC_URL}/992011/status/1",
+            issued=self._now,
+            lifetime=timedelta(days=7),
+            ttl=timedelta(hours=1),
+            certificates=(self._world.pki.der("status-list-1"), self._world.pki.der("issuing")),
+        )
+        finish_status_list(prepared, self._credential_key.sign_digest(prepared.digest))
 
     def whole(self, n: int) -> None:
         self._data = self.claims(n)

@@ -28,8 +28,8 @@ from app.issuance.maker import Maker, MakerSettings
 from app.issuance.walk import Walk, WalkSettings
 from app.registers.release import Released
 from app.registers.resident import Resident
-from app.storage import certificates as certificate_store
 from app.storage.certificates import Reservation
+from app.storage.status_entries import open_status_list
 from mobile_api.door_client import Reply, UrllibTransport
 from mobile_api.errors import DoorUnavailable, NoAnswerYet
 from tests.support.city_rooms import CityRooms, Device, city_rooms
@@ -313,7 +313,7 @@ class MixedUpMaker:
 def corridor(rooms: CityRooms, maker: MixedUpMaker) -> Walk:
     """The real corridor with the real register gate; page, seal, log and verifier are left out."""
     with rooms.store.begin() as connection:
-        certificate_store.open_status_list(connection, 1, size=1024)
+        open_status_list(connection, 1, size=1024)
     return Walk(
         rooms.store,
         WalkSettings(DEMO_AUTHORITY),

@@ -381,7 +381,7 @@ def test_every_mandate_operation_over_the_socket(rooms: CityRooms, socket: Path)
     assert gate.mandates.lines(binding=giver) == rooms.gate.mandates.lines(binding=giver)
     gate.mandates.end(binding=agent, mandate=record.mandate)
     with pytest.raises(Refusal, match="mandate"):
-        gate.recheck(request_id="r" * 22)
+        gate.recheck(request_id="r" * 22, position=None)
     gate.counter.lock_devices(binding=giver)
     assert gate.counter.is_locked(binding=giver)
     with pytest.raises(Refusal, match="counter-code"):

@@ -12,6 +12,7 @@ import pytest
 
 from app.errors import Refusal
 from app.registers import gate as gate_module
+from app.registers import gate_store
 from app.registers.authorisation import build_authorisation
 from app.registers.card_attributes import card_attributes
 from app.registers.events import Death, ProtectionSet, ReviewSet
@@ -191,7 +192,7 @@ def test_no_record_without_an_opened_request(rooms: CityRooms, device: Device) -
     with refused("not-authorised-unknown-request"):
         rooms.gate.record(request_id="r" * 22)
     with refused("not-authorised-unknown-request"):
-        rooms.gate.recheck(request_id="r" * 22)
+        rooms.gate.recheck(request_id="r" * 22, position=0)
 
 
 def test_the_record_is_the_card_holders(rooms: CityRooms) -> None:
@@ -204,7 +205,7 @@ def test_the_record_is_the_card_holders(rooms: CityRooms) -> None:
         assert released.subject_digest == subject_digest(
             person.name, person.birthdate.isoformat(), released.record["person"]["address_jan1"]
         )
-        assert rooms.gate.recheck(request_id=request) == released.subject_digest
+        assert rooms.gate.recheck(request_id=request, position=0) == released.subject_digest
     assert rooms.gate_rows("SELECT what, count(*) FROM access_log GROUP BY what ORDER BY what") == [
         ("record", 6),
         ("registered", 6),
@@ -221,7 +222,7 @@ def test_protection_and_death_are_asked_again_at_hand_over(
     what = ProtectionSet(person) if event == "protected" else Death(person, date(2026, 11, 1))
     rooms.registers.record_event(what, rooms.clock())
     with refused("counter" if event == "protected" else "deceased"):
-        rooms.gate.recheck(request_id=request)
+        rooms.gate.recheck(request_id=request, position=0)
     with refused("counter" if event == "protected" else "deceased"):
         rooms.gate.record(request_id=request)
 
@@ -330,8 +331,29 @@ def test_one_refused_wish_of_a_batch_leaves_nothing_behind(rooms: CityRooms, dev
         rooms.gate.authorise([wish(request), wish("unknown-request-000000")])
     assert rooms.gate_rows("SELECT count(*) FROM authorisations") == [(0,)]
     assert rooms.gate.tally() == 0
+    # The page's code is signed before there is a page: it is no document yet.
+    rooms.gate.authorise([wish(request, purpose="credential")])
+    assert rooms.gate.tally() == 0
     rooms.gate.authorise([wish(request), wish(request, purpose="credential")])
     assert rooms.gate.tally() == 1
+
+
+def test_the_tally_counts_documents_and_none_twice(rooms: CityRooms, device: Device) -> None:
+    request = open_request(rooms.gate, device.request_body())
+    for _again in range(2):
+        rooms.gate.authorise([wish(request)])
+        with rooms.gate_store.begin() as connection:
+            for serial in ("d" * 32, "e" * 32):
+                gate_store.note_authorisation(
+                    connection,
+                    jti=os.urandom(16).hex(),
+                    request_id=request,
+                    serial=serial,
+                    purpose=gate_store.COPY_PURPOSE,
+                    digest=os.urandom(32).hex(),
+                    at=1,
+                )
+    assert rooms.gate.tally() == 3
 
 
 def test_an_authorisation_by_another_key_is_forged(rooms: CityRooms) -> None:

@@ -74,7 +74,7 @@ def test_every_operation_over_the_socket(rooms: CityRooms, path: Path) -> None:
     request = opened(gate, device)
     released = gate.record(request_id=request)
     assert released.record["person"]["name"] == rooms.people[0].name
-    assert gate.recheck(request_id=request) == released.subject_digest
+    assert gate.recheck(request_id=request, position=0) == released.subject_digest
     made = gate.authorise(purpose="page_seal", digest=bytes(32), request_id=request, serial="s" * 32)
     assert made.request_id == request
     assert gate.tally() == 1

@@ -20,6 +20,7 @@ from app.storage import accounts as account_store
 from app.storage import certificates as certificate_store
 from app.storage import requests as request_store
 from app.storage.outbox import find_unsent, queue_item
+from app.storage.status_entries import open_status_list
 from mobile_api.messages import ConfirmMail, Refused, format_answer_body
 from tests.support.city_rooms import CityRooms, Device, city_rooms
 from verifier.formats.encoding import canonical_json
@@ -39,7 +40,7 @@ def release(rooms: CityRooms, device: Device, *, released_at: int | None = None)
             for r in request_store.find_of_account(connection, device.account, 100)
             if r.state is State.ACCEPTED
         )
-        certificate_store.open_status_list(connection, 1, size=1024)
+        open_status_list(connection, 1, size=1024)
         certificate_store.reserve(
             connection, request.request_id, issued_at=rooms.at, valid_until="2027-02-20"
         )
@@ -165,8 +166,7 @@ def test_a_flag_takes_back_what_lies_at_the_door_and_freezes_every_phone(
     assert withdrawn(rooms) == [(phones[1].account, package[0])]
     found = dict(rooms.rows("SELECT request_id, state FROM requests"))
     assert (found[mine], found[theirs]) == ("withdrawn", "released")
-    revoked = dict(rooms.rows("SELECT request_id, revoked_at IS NOT NULL FROM certificates"))
-    assert (revoked[mine], revoked[theirs]) == (1, 0)
+    assert rooms.rows("SELECT request_id, reason FROM revocations") == [(mine, "withdrawn")]
 
 
 def test_changes_are_followed_once(rooms: CityRooms) -> None:
@@ -208,7 +208,7 @@ def test_an_older_package_is_taken_back_without_revoking_what_was_probably_fetch
     assert package is not None
     assert withdrawn(rooms) == [(device.account, package[0])]
     assert {state for (state,) in rooms.rows("SELECT state FROM requests")} == {"released"}
-    assert rooms.rows("SELECT count(*) FROM certificates WHERE revoked_at IS NOT NULL") == [(0,)]
+    assert rooms.rows("SELECT * FROM revocations") == []
     assert ancient != old
 
 

@@ -14,7 +14,7 @@ from app.errors import Refusal, UnavailableError
 from app.issuance.refusals import refusal
 from app.mandates.following import follow_events
 from app.registers import mandate_store
-from app.registers.events import Death, Move, NameChange, ProtectionSet, ReviewSet
+from app.registers.events import Death, Move, NameChange, ProtectionSet, ReviewSet, TaxRecordChanged
 from app.registers.mandates import CODES_A_DAY, MAX_OPEN, OFFER_SECONDS, MandateDesk
 from app.registers.resident import Address
 from app.revocation.protection import follow_changes
@@ -759,6 +759,28 @@ def test_the_giver_does_not_learn_of_the_agents_protection(
     ]
     assert said[0] == said[1]
     assert said[2] != said[0]
+
+
+def test_a_correction_is_told_to_the_giver_and_its_reason_to_nobody_else(world: MandateWorld) -> None:
+    rooms, record = world.rooms, world.in_force()
+    world.request(record.mandate)
+    walk = make_walk(rooms)
+    walk.run_once()
+    person = rooms.people[0].resident_id
+    before = rooms.registers.find_tax_record(person, YEAR)
+    assert before is not None
+    income = {**before.data["income"]}
+    income["salary_revenue"] = int(income.get("salary_revenue", 0)) + 1
+    corrected = replace(before, data={**before.data, "income": income})
+    rooms.registers.record_event(TaxRecordChanged(corrected), rooms.clock())
+    follow_changes(rooms.store, rooms.direct, at=rooms.at)  # type: ignore[arg-type]
+    assert "superseded" in notices(rooms, world.giver.account)
+    assert "superseded" not in notices(rooms, world.agent.account)
+    told = history(world, world.agent)
+    assert "revoked" in told
+    assert "revoked-superseded" not in told
+    said = [b for _, b in rooms.answers(world.agent.account) if isinstance(b, History)][-1]
+    assert "更正" not in canonical_json(list(format_answer_body(said))).decode()
 
 
 # ---- after the end, and side by side ----------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from app import phone_cli
 from mobile_api.client import Phone
 from tests.support.door_house import DirectStatus, House, card_checker, make_card, make_house, make_jpki
 from tests.unit.test_phone_submissions import Company
+from verifier.formats.credential import parse_credential
 
 
 class Terminal:
@@ -105,6 +106,23 @@ def test_an_unregistered_recipient_is_shown_as_such(
     assert terminal.run("submit", company.ask()) == 1
     assert "未登録" in capsys.readouterr().err
     assert company.received() == []
+
+
+def test_a_threshold_that_the_certificate_does_not_confirm_is_told_before_and_left_out(
+    terminal: Terminal, house: House, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal.run("sign-up", *terminal.card)
+    terminal.run("request", *terminal.card, "--year", "2026")
+    terminal.run("fetch")
+    company = Company(house)
+    qr = company.ask(items=("title", "income_at_most.1300000"))
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda prompt: asked.append(capsys.readouterr().err) or "y")
+    assert terminal.run("submit", qr) == 0
+    assert "証明書にこの記載はありません" in asked[0]
+    assert asked[0].count("income_at_most.1300000") == 2
+    sent = parse_credential(company.received()[0].credential)
+    assert [item.name for item in sent.disclosures] == ["title"]
 
 
 def test_a_door_that_loses_the_certificate(

@@ -8,9 +8,10 @@ import threading
 import pytest
 
 from tests.support.verifier_bundles import DATA, NOW, STATUS_INDEX, changed, mini_city
-from verifier import OFFLINE, OfflineSources
+from verifier import OFFLINE, OfflineSources, Verdict, examine
 from verifier.http import call
 from verifier.portal import PortalSettings, create_portal, make_server
+from verifier.portal.view import certificate_rows
 
 CITY = mini_city()
 REQUEST = CITY.request()
@@ -157,3 +158,15 @@ def test_every_label_stands_with_its_field(client):
         assert 'id="file"' in text
         for landmark in ("<main", "<header", "<footer", "<nav"):
             assert landmark in text
+
+
+def test_a_threshold_is_said_in_words_with_its_amount():
+    city = mini_city()
+    paths = [("subject", "name"), ("income_at_least", "3000000"), ("levy_at_most", "169000")]
+    shown = city.present(city.issue(with_page=False), paths)
+    report = examine(shown, trust=city.trust(), policy=OFFLINE, now=NOW, sources=OfflineSources())
+    assert report.verdict is Verdict.VALID
+    rows = certificate_rows(report)
+    assert ("合計所得金額 3,000,000円以上", "Total income at least 3,000,000 yen", "はい / yes") in rows
+    assert ("市民税 所得割 169,000円以下", "City levy on income at most 169,000 yen", "はい / yes") in rows
+    assert "income.total" not in str(rows)

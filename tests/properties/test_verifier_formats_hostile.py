@@ -1,5 +1,6 @@
 """Parsers of the verifier room: on any bytes they return or raise FormatError, never anything else."""
 
+import base64
 import json
 import re
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from verifier.errors import FormatError
 from verifier.formats.bundle import Bundle, build_bundle, parse_bundle
 from verifier.formats.credential import parse_credential, parse_disclosure, peek_claims, peek_processed
-from verifier.formats.encoding import base64url_encode, canonical_json
+from verifier.formats.encoding import base64url_decode, base64url_encode, canonical_json, parse_json
 from verifier.formats.evidence import parse_evidence
 from verifier.formats.jose import build_jws, es256_signer, parse_jwk, parse_jws
 from verifier.formats.key_binding import parse_key_binding
@@ -149,3 +150,37 @@ def test_an_accepted_bundle_has_one_encoding(bundle, data):
     spoilt[position] ^= data.draw(st.integers(1, 255))
     accepted = only_our_errors(parse_bundle, bytes(spoilt))
     assert accepted is None or build_bundle(accepted) == bytes(spoilt)
+
+
+@given(st.text("ABQgwAEIM048zZ-_+/= \nYé\x00", max_size=12) | st.binary(max_size=40).map(base64url_encode))
+def test_base64url_is_read_as_the_standard_library_would_and_in_its_only_form(text):
+    try:
+        padded = text + "=" * (-len(text) % 4)
+        expected = base64.b64decode(padded, altchars=b"-_", validate=True)
+    except ValueError:
+        expected = None
+    if expected is None or base64.urlsafe_b64encode(expected).rstrip(b"=").decode() != text:
+        with pytest.raises(FormatError, match="bad-base64url"):
+            base64url_decode(text)
+    else:
+        assert base64url_decode(text) == expected
+        assert base64url_encode(expected) == text
+
+
+@given(st.text(' \t\n[]{}",:01-ab\ufeff', max_size=10))
+def test_json_is_read_as_the_standard_library_would_where_both_read_it(text):
+    try:
+        expected = json.loads(text)
+    except ValueError:
+        expected = None
+    accepted = only_our_errors(parse_json, text.encode())
+    assert accepted is None or accepted == expected
+    if accepted is None and expected is not None:
+        # Ours is the narrower one: floats, doubled keys, -0.
+        assert {"float", "duplicate-key", "negative-zero"} & {code_of(parse_json, text.encode())}
+
+
+def code_of(function, data):
+    with pytest.raises(FormatError) as caught:
+        function(data)
+    return caught.value.code

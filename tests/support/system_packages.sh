@@ -8,6 +8,7 @@ if [ -z "$wanted" ]; then
   command -v qpdf >/dev/null || wanted="$wanted qpdf"
   command -v openssl >/dev/null || wanted="$wanted openssl"
   command -v softhsm2-util >/dev/null || wanted="$wanted softhsm2"
+  { command -v node && command -v npm; } >/dev/null || wanted="$wanted nodejs npm"
   command -v go >/dev/null || wanted="$wanted golang-go"
   [ -d /usr/share/gocode/src/golang.org/x/mod/sumdb/tlog ] || wanted="$wanted golang-golang-x-mod-dev"
   ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || wanted="$wanted postgresql"

@@ -55,7 +55,7 @@ def test_a_released_gate_store_comes_up(store: Engine) -> None:
 
 
 def test_a_released_worker_store_comes_up(store: Engine) -> None:
-    upgrade_to(store, MIGRATIONS, "0002")
+    upgrade_to(store, MIGRATIONS, "0003")
     with store.begin() as connection:
         for name in ("mandate_requests", "notice_mails"):
             connection.exec_driver_sql(f"DROP TABLE {name}")

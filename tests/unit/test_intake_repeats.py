@@ -32,6 +32,7 @@ from app.storage import requests as request_store
 from app.storage.inbox import Envelope, find_unhandled
 from app.storage.outbox import find_unsent, queue_answer, queue_item
 from app.storage.requests import Request
+from app.storage.status_entries import open_status_list
 from app.storage.tables import metadata
 from mobile_api.messages import (
     CityAnswer,
@@ -146,7 +147,7 @@ def released(rooms: CityRooms, post: Post) -> tuple[Device, Envelope, bytes]:
     package = pack(b"a bundle", [device.encryption.public_key()], content_type=BUNDLE_TYPE)
     digest = sha256(package)
     with rooms.store.begin() as connection:
-        certificate_store.open_status_list(connection, 1, size=1024)
+        open_status_list(connection, 1, size=1024)
         made = certificate_store.reserve(
             connection, request.request_id, issued_at=rooms.at, valid_until="2027-02-20"
         )
@@ -310,7 +311,7 @@ def test_what_the_city_has_deleted_is_gone(rooms: CityRooms, post: Post) -> None
     assert answer.body.retry
     assert len(post.door.packages) == 1
     # Nobody is harmed by a door that repeats the message by itself: what the phone may have stays valid.
-    assert rooms.rows("SELECT revoked_at FROM certificates") == [(None,)]
+    assert rooms.rows("SELECT * FROM revocations") == []
     # A new wish is a new request; the old one stays counted.
     assert refused_codes(post.again(device, envelope)) == ["gone"]
     device.send(device.request_body(purpose="住居手当"))

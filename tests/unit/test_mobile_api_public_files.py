@@ -115,6 +115,28 @@ def test_etag_and_origin(house: House) -> None:
     assert client.get(f"/{CITY}/status/1").headers["Access-Control-Allow-Origin"] == "*"
 
 
+def test_a_browser_may_ask_first_and_may_only_read(house: House) -> None:
+    house.city.mailbox.put_public(f"{CITY}/status/0", b"token")
+    client = house.app.test_client()
+    asked = {"Origin": "https://wallet.example", "Access-Control-Request-Method": "GET"}
+    for path in ("status/0", "status/7", "trust/root.json", "log/1/checkpoint"):
+        answer = client.options(f"/{CITY}/{path}", headers=asked)
+        assert (answer.status_code, answer.data) == (204, b"")
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert answer.headers["Access-Control-Allow-Methods"] == "GET, HEAD, OPTIONS"
+        assert "Accept" in answer.headers["Access-Control-Allow-Headers"]
+        assert "Authorization" not in answer.headers["Access-Control-Allow-Headers"]
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+    for path in (f"/{CITY}/status/x", "/992012/status/0", f"/{CITY}/"):
+        assert client.options(path, headers=asked).status_code == 404
+    # What the city writes is no page's business: its address allows no other origin's request.
+    written = client.options(f"/city/public/{CITY}/status/0", headers=asked)
+    assert "Access-Control-Allow-Methods" not in written.headers
+    # Anybody may read what was asked for, whatever was asked before.
+    assert client.get(f"/{CITY}/status/0", headers=asked).headers["Access-Control-Allow-Origin"] == "*"
+    assert client.post(f"/{CITY}/status/0").status_code == 405
+
+
 def test_nothing_half_written_stays(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_descriptor: int) -> None:
         raise OSError(28, "no space")

@@ -152,7 +152,7 @@ def test_a_corrected_tax_record_replaces_the_old_one(store: RegisterStore) -> No
     record = TaxRecord(IDS["undeclared"], 2026, True, {"income": {"salary_revenue": 2_500_000}})
     store.record_event(TaxRecordChanged(record), NOW)
     assert store.find_tax_record(IDS["undeclared"], 2026) == record
-    assert store.changes_since(0)[0].kind == "tax-record"
+    assert store.changes_since(0)[0].kind == "tax-record-2026"
 
 
 def test_events_for_nobody_are_refused(store: RegisterStore) -> None:

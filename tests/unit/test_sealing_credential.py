@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 import json
+import random
 import zlib
 from datetime import UTC, datetime, timedelta
 
@@ -19,6 +21,7 @@ from app.sealing.status_list import build_bits, finish_status_list, prepare_stat
 from tests.support.sealing_world import DATA, ISS, NOW, SAMPLE, world
 from verifier.formats.encoding import base64url_decode, base64url_encode, canonical_json
 from verifier.formats.jose import format_jwk, thumbprint
+from verifier.formats.ladder import LADDER_CLAIMS, LADDERS
 from verifier.formats.status_list import parse_status_list
 
 HOLDER = format_jwk(ec.generate_private_key(ec.SECP256R1()).public_key())
@@ -60,12 +63,16 @@ def restore(text):
     for disclosure in disclosures:
         digest = hashlib.sha256(disclosure.encode()).digest()
         by_digest[digest] = json.loads(base64url_decode(disclosure))
+    decoys = []
 
     def open_all(value):
         if not isinstance(value, dict):
             return value
         result = {name: open_all(item) for name, item in value.items() if name != "_sd"}
         for digest in value.get("_sd", []):
+            if base64url_decode(digest) not in by_digest:
+                decoys.append(digest)
+                continue
             _, name, item = by_digest.pop(base64url_decode(digest))
             assert name not in result
             result[name] = open_all(item)
@@ -73,11 +80,15 @@ def restore(text):
 
     claims = open_all(part(text, 1))
     assert by_digest == {}
+    rungs = [rung for name in LADDER_CLAIMS for rung in claims[name]]
+    assert len(rungs) + len(decoys) == sum(len(ladder.thresholds) for ladder in LADDERS)
     return claims
 
 
 def test_opening_everything_gives_the_data_back():
     claims = restore(issued())
+    for name in LADDER_CLAIMS:
+        assert set(claims.pop(name).values()) <= {True}
     about = {name: claims.pop(name) for name in CLAIMS_ABOUT_THE_CREDENTIAL}
     assert canonical_json(claims) == DATA
     assert base64url_decode(about["page_digest"]) == PAGE_DIGEST
@@ -97,8 +108,8 @@ def test_only_year_kind_and_authority_are_in_the_clear():
     text = json.dumps(payload, ensure_ascii=False)
     for secret in ("吉", "花子", "課税証明書", "3560000", "7QK4"):
         assert secret not in text
-    # Five plain ones, six groups, the page digest: the number of leaves in a group stays hidden in it.
-    assert len(payload["_sd"]) == 5 + 6 + 1
+    # Five plain ones, six groups, three ladders, the page digest: the number of leaves in a group stays hidden in it.
+    assert len(payload["_sd"]) == 5 + 6 + 3 + 1
     assert payload["_sd"] == sorted(payload["_sd"])
 
 
@@ -108,7 +119,11 @@ def test_each_leaf_is_a_disclosure_of_its_own():
     authority = list(SAMPLE["issuing_authority"])
     assert sorted(set(leaves) - set(authority) - set(names)) == []
     assert names.count("disabled") == 1
-    assert len(names) == 12 + len(leaves) - len(authority)
+    rungs = [name for name in names if name.isdigit()]
+    assert len(names) - len(rungs) == 12 + 3 + len(leaves) - len(authority)
+    # 3,560,000 of income and 141,300 of levy, counted by hand.
+    at_least, at_most = ["1000000", "2000000", "3000000"], ["5000000", "9000000", "9500000", "10000000"]
+    assert sorted(rungs) == sorted([*at_least, *at_most, "169000", "301000", "397000"])
 
 
 def test_times_are_whole_legal_days():
@@ -140,13 +155,10 @@ def test_salts_are_fresh_and_disclosures_in_the_order_of_their_digests():
 
 
 def test_with_given_randomness_the_preparation_is_repeatable():
-    def counter():
-        count = iter(range(1000))
-        return lambda size: next(count).to_bytes(size, "big")
-
-    assert prepare_credential(SAMPLE, frame(), random=counter()) == prepare_credential(
-        SAMPLE, frame(), random=counter()
+    one, two, other = (
+        prepare_credential(SAMPLE, frame(), random=random.Random(seed).randbytes) for seed in (7, 7, 8)
     )
+    assert one == two != other
 
 
 def test_salts_that_repeat_are_refused():
@@ -154,6 +166,61 @@ def test_salts_that_repeat_are_refused():
     prepare_credential(twins, frame())
     with pytest.raises(CredentialError, match="salts repeat"):
         prepare_credential(twins, frame(), random=bytes)
+
+
+def test_decoys_that_repeat_are_refused(monkeypatch):
+    monkeypatch.setattr("app.sealing.credential.DECOY_BYTES", 0)
+    with pytest.raises(CredentialError, match="two decoys"):
+        prepare_credential(SAMPLE, frame())
+
+
+def test_no_random_byte_is_used_twice():
+    """Salts and decoys are cut from blocks: each cut lies behind the one before it."""
+    blocks = []
+
+    def draw(size):
+        blocks.append(random.Random(len(blocks)).randbytes(size))
+        return blocks[-1]
+
+    prepared = prepare_credential(SAMPLE, frame(), random=draw)
+    salts = [base64url_decode(json.loads(base64url_decode(d))[0]) for d in prepared.disclosures]
+    places = sorted(next((n, b.index(salt)) for n, b in enumerate(blocks) if salt in b) for salt in salts)
+    assert all(b[0] > a[0] or b[1] >= a[1] + 16 for a, b in itertools.pairwise(places))
+    assert len(places) == len(prepared.disclosures)
+
+
+def digest_counts(text):
+    """Of every object with digests: how many it has (all groups and ladders are opened here)."""
+    opened = [json.loads(base64url_decode(d)) for d in text.split("~")[1:-1]]
+    return {name: len(value["_sd"]) for _, name, value in opened if isinstance(value, dict)}
+
+
+@pytest.mark.parametrize("total", [0, 1, 480_000, 480_001, 3_560_000, 10_000_000, 99_999_999])
+def test_the_number_of_digests_tells_no_bracket(total):
+    """Ladders open to everybody, rungs to nobody: the same numbers for every income and levy."""
+    data = changed(
+        income={**SAMPLE["income"], "total": total},
+        tax={**SAMPLE["tax"], "municipal_income_levy": total // 20 // 100 * 100},
+    )
+    counts = digest_counts(issued(data))
+    assert counts == digest_counts(issued())
+    assert {name: counts[name] for name in sorted(LADDER_CLAIMS)} == {
+        "income_at_least": 8,
+        "income_at_most": 11,
+        "levy_at_most": 6,
+    }
+
+
+def test_the_count_of_digests_is_what_would_tell(monkeypatch):
+    """Positive control: without decoys the same look does see a difference."""
+    monkeypatch.setattr(
+        "app.sealing.credential._Discloser.disclose_ladder",
+        lambda self, name, rungs, size: self.disclose(
+            name, {"_sd": sorted(self.disclose(rung, value) for rung, value in rungs.items())}
+        ),
+    )
+    poor = changed(income={**SAMPLE["income"], "total": 0})
+    assert digest_counts(issued(poor)) != digest_counts(issued())
 
 
 def changed(**members):

@@ -193,3 +193,60 @@ def test_olpc_differs_from_rfc_8785_only_in_control_characters():
 @pytest.mark.parametrize("text", ["abcd efgh", "ABCD-EFGH", "abcdefgh", "ＡＢ"])
 def test_normalising_never_fails(text):
     assert isinstance(normalise_fingerprint(text), str)
+
+
+ISSUER = "https://door.mihon.example/992011"
+
+
+@pytest.mark.parametrize(
+    ("uri", "exact", "below"),
+    [
+        (f"{ISSUER}/status/1", True, True),
+        (f"{ISSUER}/status/2", False, True),
+        (f"{ISSUER}/status/0", False, True),
+        (f"{ISSUER}/status/999999999", False, True),
+        (f"{ISSUER}/status/1000000000", False, False),
+        (f"{ISSUER}/status/01", False, False),
+        (f"{ISSUER}/status/1/", False, False),
+        (f"{ISSUER}/status/", False, False),
+        (f"{ISSUER}/status", False, False),
+        (f"{ISSUER}/status/１", False, False),
+        (f"{ISSUER}/status/1\n", False, False),
+        (f"{ISSUER}/status/1?a=1", False, False),
+        (f"{ISSUER}/status/1#1", False, False),
+        (f"{ISSUER}/status/%31", False, False),
+        (f"{ISSUER}/status/x/1", False, False),
+        (f"{ISSUER}/status/../992020/status/1", False, False),
+        (f"{ISSUER}/status//1", False, False),
+        (f"{ISSUER}/1", False, False),
+        ("https://door.mihon.example/992020/status/1", False, False),
+        ("https://other.example/992011/status/1", False, False),
+        ("http://door.mihon.example/992011/status/1", False, False),
+        ("", False, False),
+    ],
+)
+def test_which_status_lists_are_the_citys(city, uri, exact, below):
+    assert city.trust(status_lists=(f"{ISSUER}/status/1",)).content.names_status_list(uri) is exact
+    assert city.trust(status_lists=(f"{ISSUER}/status/",)).content.names_status_list(uri) is below
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://door.mihon.example/",
+        "https://",
+        "https:///status/",
+        "https://door.mihon.example//",
+        f"{ISSUER}/../992020/status/",
+        f"{ISSUER}/./status/",
+        f"{ISSUER}/%2e%2e/status/",
+        f"{ISSUER}/status/?a=/",
+        f"{ISSUER}/status/#/",
+        "https://city@other.example/status/",
+        "file:///etc/",
+    ],
+)
+def test_a_directory_of_lists_is_a_host_and_a_plain_path(city, address):
+    data = altered(city.trust_data(), lambda v: v["signed"]["x-akashi"].update(status_lists=[address]))
+    with pytest.raises(FormatError, match="bad-trust-list"):
+        parse_trust_list(data)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from cryptography import x509
 
 from verifier.checks.case import (
@@ -16,7 +18,7 @@ from verifier.checks.case import (
 from verifier.errors import FormatError
 from verifier.formats.credential import has_canonical_order, peek_x5c
 from verifier.formats.jose import thumbprint
-from verifier.formats.x509_path import PathError, Usage, p256_key, parse_certificate, verify_path
+from verifier.formats.x509_path import PathError, Usage, p256_key, verify_path
 from verifier.policy import CREDENTIAL
 from verifier.report import Finding
 
@@ -61,13 +63,19 @@ def _check_signature(case: Case) -> tuple[Finding, tuple[x509.Certificate, ...]]
             usage=Usage.CREDENTIAL,
             san_uri=trust.iss,
         )
-        key = p256_key(parse_certificate(peek_x5c(credential.jws)[0]))
+        key = p256_key(chain[0])
         credential.jws.verify(key)
     except (FormatError, PathError) as error:
         return failed_by(CREDENTIAL, error), ()
-    if credential.jws.header["kid"] != thumbprint(key):
+    if credential.jws.header["kid"] != _thumbprint_of(chain[0]):
         return failed(CREDENTIAL, "not-canonical", "kid is not the key's thumbprint"), path
     return passed(CREDENTIAL), path
+
+
+@functools.lru_cache(maxsize=64)
+def _thumbprint_of(certificate: x509.Certificate) -> str:
+    # By all bytes of the certificate; the same one stands behind all credentials of a city.
+    return thumbprint(p256_key(certificate))
 
 
 def _city(authority: object) -> object:

@@ -1,5 +1,7 @@
 """Do page, data and credential say the same? Attachment, certificate.json and claims are one.
 
+The thresholds of a credential stand nowhere in the data: they follow from them (`verifier.formats.ladder`).
+
 That the print shows the data is the issuer's duty, checked before release; a verifier shows the data, not
 the print.
 """
@@ -8,10 +10,12 @@ from __future__ import annotations
 
 import hmac
 
-from verifier.checks.case import Case, Parts, failed, passed
+from verifier.checks.case import Case, Parts, failed, failed_by, passed
+from verifier.errors import FormatError
 from verifier.formats.bundle import Bundle
 from verifier.formats.credential import CredentialClaims
 from verifier.formats.evidence import Evidence
+from verifier.formats.ladder import check_ladders
 from verifier.policy import DATA
 from verifier.report import Finding
 
@@ -49,6 +53,10 @@ def _page_and_data(parts: Parts, bundle: Bundle) -> Finding | None:
 def _credential(parts: Parts, claims: CredentialClaims, evidence: Evidence) -> Finding | None:
     if parts.certificate is not None and claims.certificate() != parts.certificate:
         return failed(DATA, "credential-differs", "the credential says something else than the data")
+    try:
+        check_ladders(claims.all, parts.certificate)
+    except FormatError as error:
+        return failed_by(DATA, error)
     if claims.all.get("document_kind") != evidence.document_kind:
         return failed(DATA, "kind-differs", "the evidence belongs to another kind of document")
     if parts.sealed is None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import hmac
 
 from verifier.checks.case import Case, failed, failed_by, instant, not_applicable, passed, undetermined
 from verifier.errors import FormatError
 from verifier.formats.encoding import JSON
 from verifier.formats.key_binding import parse_key_binding, presentation_hash
-from verifier.formats.submission_request import ALL_ITEMS, parse_submission_request, request_nonce
+from verifier.formats.ladder import is_rung
+from verifier.formats.submission_request import (
+    ALL_ITEMS,
+    SubmissionRequest,
+    parse_submission_request,
+    request_nonce,
+)
 from verifier.policy import HOLDER
 from verifier.report import Finding
 
@@ -36,10 +43,10 @@ def check_holder(case: Case, request: bytes | None) -> Finding:
         issued = instant(binding.issued)
         if request is None:
             return undetermined(HOLDER, "request-needed", "the request it was made for is needed")
-        asked = parse_submission_request(request)
+        asked, audience = _asked(request)
     except FormatError as error:
         return failed_by(HOLDER, error)
-    if not hmac.compare_digest(binding.audience.encode(), asked.audience().encode()):
+    if not hmac.compare_digest(binding.audience.encode(), audience.encode()):
         return failed(HOLDER, "other-audience", "made for another recipient")
     if not hmac.compare_digest(binding.nonce.encode(), request_nonce(request).encode()):
         return failed(HOLDER, "other-request", "made for another request")
@@ -51,8 +58,19 @@ def check_holder(case: Case, request: bytes | None) -> Finding:
         return failed(HOLDER, "request-expired", "bound after the request had ended")
     missing = [item for item in asked.items if not _is_there(case, item)]
     if missing:
-        return passed(HOLDER, "items-missing", f"asked for and not handed over: {', '.join(missing)}")
+        # Holding back is the resident's right, and whether it suffices is the recipient's to say.
+        detail = f"asked for and not handed over: {', '.join(missing)}"
+        if any(is_rung(tuple(item.split("."))) for item in missing):
+            detail += "; a threshold that is not there is not confirmed"
+        return passed(HOLDER, "items-missing", detail)
     return passed(HOLDER)
+
+
+@functools.lru_cache(maxsize=8)
+def _asked(request: bytes) -> tuple[SubmissionRequest, str]:
+    # By all its bytes: a desk examines many answers to one request of its own.
+    asked = parse_submission_request(request)
+    return asked, asked.audience()
 
 
 def _is_there(case: Case, item: str) -> bool:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Sequence
+from typing import Final
+
+from cryptography import x509
 
 from verifier.checks.case import Case, failed, failed_by, instant, load_certificates, passed, undetermined
 from verifier.checks.compromise import KeyCompromisedError, refuse_compromised
@@ -28,7 +32,7 @@ def check_status(case: Case) -> tuple[Finding, dt.datetime | None]:
             STATUS, "no-status-reference", "a bare page does not say where its status is kept"
         ), None
     reference = claims.status
-    if reference.uri not in case.trust.status_lists:
+    if not case.trust.names_status_list(reference.uri):
         return failed(STATUS, "other-list", "a status list that is not on the trust list"), None
     if bundle.status != bundle.status.strip(b"\r\n"):
         # A server may end the file with a line; in a bundle nothing is ignorable.
@@ -93,7 +97,7 @@ def verify_status_list(
 
     Raises: FormatError, PathError, KeyCompromisedError (it is the city's, by a key of `compromised`).
     """
-    token = parse_status_list(data)
+    token = _parsed(data)
     if token.uri != uri:
         raise FormatError("other-list", "the token is of another list")
     chain = load_certificates(peek_x5c(token.jws))
@@ -105,9 +109,24 @@ def verify_status_list(
         usage=Usage.STATUS_LIST,
         san_uri=uri.rpartition("/")[0],
     )
-    token.jws.verify(p256_key(chain[0]))
+    _check_signature(data, chain[0])
     refuse_compromised(path, compromised)
     return token
+
+
+# One list stands behind very many certificates. What is remembered follows from all the bytes of the list (and of the
+# certificate) alone, and only what was found good; path, time, address and stolen keys are asked anew for every file.
+MAX_REMEMBERED: Final = 8
+
+
+@functools.lru_cache(maxsize=MAX_REMEMBERED)
+def _parsed(data: bytes) -> StatusList:
+    return parse_status_list(data)
+
+
+@functools.lru_cache(maxsize=MAX_REMEMBERED)
+def _check_signature(data: bytes, certificate: x509.Certificate) -> None:
+    _parsed(data).jws.verify(p256_key(certificate))
 
 
 def _revoked(newest: StatusList) -> Finding:

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         dest="items",
         metavar="PATH",
-        help='claim path ("income.total") or "page"; may be repeated; default: everything',
+        help='claim path ("income.total", "income_at_most.1300000") or "page"; repeat it; default: everything',
     )
     parser.add_argument("--keep-until", required=True, metavar="DATE", help="last day on which you keep it")
     parser.add_argument("--days", type=int, default=DEFAULT_DAYS, help=f"open for (default {DEFAULT_DAYS})")

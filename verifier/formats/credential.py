@@ -20,11 +20,11 @@ from verifier.formats.encoding import (
     JSON,
     base64_decode,
     base64url_decode,
-    base64url_encode,
+    base64url_digest,
     parse_json,
-    sha256,
 )
 from verifier.formats.jose import Jws, parse_jwk, parse_jws
+from verifier.formats.ladder import LADDER_CLAIMS
 from verifier.formats.names import CREDENTIAL_TYP
 
 MAX_CREDENTIAL_BYTES: Final = 128 << 10
@@ -42,7 +42,7 @@ _NEVER_DISCLOSED: Final = frozenset(
     {"iss", "nbf", "exp", "cnf", "vct", "vct#integrity", "aka_vcts", "status", "iat"}
 )
 ENVELOPE_CLAIMS: Final = frozenset({"vct", "iss", "iat", "exp", "cnf", "status", "page_digest"})
-"""Claims about the credential itself; without them the claims are exactly certificate.json."""
+"""Claims about the credential itself; without them and the ladders the claims are exactly certificate.json."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,10 @@ class CredentialClaims:
 
     def certificate(self) -> dict[str, JSON]:
         """What was disclosed of certificate.json (all of it if every disclosure is there)."""
+        return {name: value for name, value in self.disclosed().items() if name not in LADDER_CLAIMS}
+
+    def disclosed(self) -> dict[str, JSON]:
+        """What was disclosed of the person: certificate.json and the ladders (`verifier.formats.ladder`)."""
         return {name: value for name, value in self.all.items() if name not in ENVELOPE_CLAIMS}
 
 
@@ -131,7 +135,7 @@ def parse_disclosure(data: bytes) -> Disclosure:
     name: JSON = value[1] if len(value) == 3 else None
     if len(value) == 3 and (not isinstance(name, str) or name in _RESERVED):
         raise FormatError("bad-disclosure", "a reserved or missing claim name")
-    return Disclosure(encoded, base64url_encode(sha256(data)), value[0], name, value[-1])
+    return Disclosure(encoded, base64url_digest(data), value[0], name, value[-1])
 
 
 def has_canonical_order(credential: Credential) -> bool:

@@ -26,6 +26,12 @@ MAX_JSON_BYTES: Final = 1 << 20
 MAX_JSON_DEPTH: Final = 16
 MAX_SAFE_INTEGER: Final = (1 << 53) - 1
 
+_TO_URLSAFE: Final = bytes.maketrans(b"+/", b"-_")
+# What stands for 62, 63 and padding in the other alphabet becomes something that is in neither.
+_FROM_URLSAFE: Final = bytes.maketrans(b"-_+/=", b"+/!!!")
+# The last character where the length leaves unused bits (which are zero): after 1 octet, after 2.
+_LAST_CHARACTERS: Final = {2: b"AQgw", 3: b"AEIMQUYcgkosw048"}
+
 
 def sha256(data: bytes) -> bytes:
     """SHA-256 digest, 32 bytes."""
@@ -34,7 +40,7 @@ def sha256(data: bytes) -> bytes:
 
 def base64url_encode(data: bytes) -> str:
     """base64url without padding (RFC 4648 section 5, RFC 7515 section 2)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    return binascii.b2a_base64(data, newline=False).translate(_TO_URLSAFE, b"=").decode("ascii")
 
 
 def base64url_decode(text: str) -> bytes:
@@ -44,12 +50,19 @@ def base64url_decode(text: str) -> bytes:
     """
     try:
         raw = text.encode("ascii")
-        data = base64.b64decode(raw + b"=" * (-len(raw) % 4), altchars=b"-_", validate=True)
+        tail = len(raw) % 4
+        data = binascii.a2b_base64(raw.translate(_FROM_URLSAFE) + b"=" * (-tail % 4), strict_mode=True)
     except (UnicodeEncodeError, binascii.Error, ValueError) as error:
         raise FormatError("bad-base64url", "not base64url") from error
-    if base64url_encode(data) != text:
+    if tail and raw[-1] not in _LAST_CHARACTERS[tail]:
         raise FormatError("bad-base64url", "not the canonical base64url form")
     return data
+
+
+def base64url_digest(text: bytes) -> str:
+    """base64url of the SHA-256 digest of `text`, 43 characters: the hash that SD-JWT writes everywhere."""
+    digest = hashlib.sha256(text).digest()
+    return binascii.b2a_base64(digest, newline=False).translate(_TO_URLSAFE, b"=").decode("ascii")
 
 
 def base64_encode(data: bytes) -> str:
@@ -109,13 +122,7 @@ def parse_json(data: bytes, *, max_bytes: int = MAX_JSON_BYTES, max_depth: int =
     _check_depth(data, max_depth)
     try:
         text = data.decode("utf-8")
-        value = json.loads(
-            text,
-            object_pairs_hook=_object_without_duplicates,
-            parse_float=_refuse_number,
-            parse_constant=_refuse_number,
-            parse_int=_safe_integer,
-        )
+        value = _decode(text)
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         if isinstance(error, FormatError):
             raise
@@ -144,6 +151,8 @@ _BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 def _check_depth(data: bytes, limit: int) -> None:
     # Counted before parsing so that a deep document costs nothing; brackets inside strings are skipped.
+    if data.count(b"[") + data.count(b"{") <= limit:
+        return
     depth = 0
     for match in _BRACKETS.finditer(data):
         first = match[0][0]
@@ -183,6 +192,27 @@ def _safe_integer(text: str) -> int:
     return int(text)
 
 
+# One for all: making a decoder costs more than reading a disclosure with it.
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_object_without_duplicates,
+    parse_float=_refuse_number,
+    parse_constant=_refuse_number,
+    parse_int=_safe_integer,
+)
+
+
+_SCAN: Final[Any] = _DECODER.scan_once  # type: ignore[attr-defined]
+
+
+def _decode(text: str) -> JSON:
+    try:
+        value, end = _SCAN(text, 0)
+    except StopIteration:
+        end = -1
+    # White space around the value, or something that is no JSON: the decoder's own way tells.
+    return value if end == len(text) else _DECODER.decode(text)
+
+
 def _check_plain(value: JSON, depth: int) -> None:
     if depth > MAX_JSON_DEPTH:
         raise LimitError("json-too-deep", f"deeper than {MAX_JSON_DEPTH} levels")
@@ -194,11 +224,13 @@ def _check_plain(value: JSON, depth: int) -> None:
             raise FormatError("not-canonical-data", "an integer of 2**53 or more")
     elif kind is list:
         for item in value:
-            _check_plain(item, depth + 1)
+            if type(item) is not str and type(item) is not bool:
+                _check_plain(item, depth + 1)
     elif kind is dict:
         for key, item in value.items():
             if type(key) is not str or not key.isascii():
                 raise FormatError("not-canonical-data", "keys must be ASCII text")
-            _check_plain(item, depth + 1)
+            if type(item) is not str:
+                _check_plain(item, depth + 1)
     else:
         raise FormatError("not-canonical-data", f"{kind.__name__} has no canonical form")

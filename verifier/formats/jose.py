@@ -39,6 +39,7 @@ SIGNATURE_SIZE: Final = 64
 MAX_JWS_BYTES: Final = 1 << 20
 MAX_HEADER_BYTES: Final = 16 << 10
 
+_ECDSA_SHA256: Final = ec.ECDSA(hashes.SHA256())
 _JWK_MEMBERS: Final = {"crv", "kty", "x", "y"}
 _FORBIDDEN_HEADERS: Final = frozenset({"crit", "b64", "jku", "x5u", "zip", "enc"})
 
@@ -184,7 +185,7 @@ def verify_es256(key: ec.EllipticCurvePublicKey, signature: bytes, message: byte
     r = int.from_bytes(signature[:COORDINATE_SIZE], "big")
     s = int.from_bytes(signature[COORDINATE_SIZE:], "big")
     try:
-        key.verify(encode_dss_signature(r, s), message, ec.ECDSA(hashes.SHA256()))
+        key.verify(encode_dss_signature(r, s), message, _ECDSA_SHA256)
     except InvalidSignature as error:
         raise FormatError("bad-signature", "the signature does not belong to this text and key") from error
 

@@ -18,6 +18,7 @@ questions of `verifier.trust`.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -63,6 +64,11 @@ _CONTENT: Final = frozenset(
         ),
     }
 )
+_LIST_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
+# A directory of lists: the host and at least one plain segment, nothing that could be read as another path.
+_LIST_DIRECTORY: Final = re.compile(
+    r"https?://[A-Za-z0-9.:\[\]-]+(?:/(?!\.{1,2}/)[A-Za-z0-9._~-]+)+/", re.ASCII
+)
 _OPTIONAL: Final = frozenset({"chain", "compromised", "former_logs"})
 
 
@@ -80,7 +86,8 @@ class TrustContent:
     """What "x-akashi" says.
 
     Certificates are DER, `max_status_age` is in seconds, `chain` None = no anchoring. `credential_keys` are
-    the keys that signed codes on printed pages, which carry no certificate (may be empty). `compromised`: keys
+    the keys that signed codes on printed pages, which carry no certificate (may be empty). `status_lists`: the
+    address of a list, or with "/" at its end the one right below which lists lie by number. `compromised`: keys
     whose later work is not valid; `former_logs`: log keys of before, oldest first.
     """
 
@@ -112,6 +119,13 @@ class TrustContent:
         """
         former = find_former_log(note, self.former_logs)
         return (self.log, None) if former is None else (former.log, former)
+
+    def names_status_list(self, uri: str) -> bool:
+        """Whether `uri` is one of `status_lists`, or a list number right below an entry that ends with "/"."""
+        if uri in self.status_lists and not uri.endswith("/"):
+            return True
+        below, _, number = uri.rpartition("/")
+        return _LIST_NUMBER.fullmatch(number) is not None and f"{below}/" in self.status_lists
 
     @property
     def witness_policy(self) -> WitnessPolicy:
@@ -263,7 +277,7 @@ def parse_content(value: JSON) -> TrustContent:
         log=key,
         envelope_key=parse_jwk(value["envelope_key"]),
         statement_key=parse_jwk(value["statement_key"]),
-        status_lists=_addresses(value["status_lists"]),
+        status_lists=_status_addresses(value["status_lists"]),
         max_status_age=_number(value["max_status_age"]),
         mock=value["mock"],
         chain=_chain(value["chain"]) if "chain" in value else None,
@@ -344,6 +358,14 @@ def _addresses(value: JSON) -> tuple[str, ...]:
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_LIST:
         raise FormatError("bad-trust-list", f"1 to {MAX_LIST} addresses expected")
     return tuple(_address(item) for item in value)
+
+
+def _status_addresses(value: JSON) -> tuple[str, ...]:
+    addresses = _addresses(value)
+    for address in addresses:
+        if address.endswith("/") and _LIST_DIRECTORY.fullmatch(address) is None:
+            raise FormatError("bad-trust-list", "lists lie below a host and a plain path")
+    return addresses
 
 
 def _certificates(value: JSON) -> tuple[bytes, ...]:

@@ -13,6 +13,7 @@ Errors: FormatError      bytes that are no certificate or list
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -167,6 +168,37 @@ def verify_path(
         raise LimitError("too-many-certificates", f"more than {MAX_CANDIDATES}")
     if usage in _NAMED and san_uri is None:
         raise PathError("wrong-name", "this certificate is told from others by the name it speaks for")
+    try:
+        path = _find_path(leaf, tuple(intermediates), tuple(anchors), usage, san_uri)
+    except PathError:
+        # Which of several reasons is told depends on the time: a path that is none is looked at in order, every time.
+        return _walk_path(leaf, intermediates, anchors, at, usage, san_uri)
+    for certificate in path:
+        _check_dates(certificate, at)
+    return path
+
+
+@functools.lru_cache(maxsize=64)
+def _find_path(
+    leaf: x509.Certificate,
+    intermediates: tuple[x509.Certificate, ...],
+    anchors: tuple[x509.Certificate, ...],
+    usage: Usage,
+    san_uri: str | None,
+) -> tuple[x509.Certificate, ...]:
+    # All but the dates: it follows from the arguments alone, which are hashed and compared by all the bytes of the
+    # certificates. The same few stand above everything that a city signs. A refusal is an exception and not remembered.
+    return _walk_path(leaf, intermediates, anchors, None, usage, san_uri)
+
+
+def _walk_path(
+    leaf: x509.Certificate,
+    intermediates: Sequence[x509.Certificate],
+    anchors: Sequence[x509.Certificate],
+    at: datetime | None,
+    usage: Usage,
+    san_uri: str | None,
+) -> tuple[x509.Certificate, ...]:
     _check_leaf(leaf, usage, san_uri)
     _check_common(leaf, at)
     path = [leaf]
@@ -292,58 +324,64 @@ def _key_ids_agree(certificate: x509.Certificate, issuer: x509.Certificate) -> b
     return authority.value.key_identifier == subject.value.digest
 
 
-def _check_common(certificate: x509.Certificate, at: datetime) -> None:
+def _check_common(certificate: x509.Certificate, at: datetime | None) -> None:
     p256_key(certificate)
     if certificate.signature_algorithm_oid != SignatureAlgorithmOID.ECDSA_WITH_SHA256:
         raise PathError("unsupported-key", "the profile knows only ECDSA with SHA-256")
     for extension in certificate.extensions:
         if extension.critical and extension.oid not in _UNDERSTOOD:
             raise PathError("unknown-critical-extension", extension.oid.dotted_string)
-    name = certificate.subject.rfc4514_string()
+    if at is not None:
+        _check_dates(certificate, at)
+
+
+def _check_dates(certificate: x509.Certificate, at: datetime) -> None:
     if at < certificate.not_valid_before_utc:
-        raise PathError("not-yet-valid", name)
+        raise PathError("not-yet-valid", _name(certificate))
     if at > certificate.not_valid_after_utc:
-        raise PathError("expired", name)
+        raise PathError("expired", _name(certificate))
 
 
-def _check_ca(certificate: x509.Certificate, at: datetime, *, below: int) -> None:
+def _check_ca(certificate: x509.Certificate, at: datetime | None, *, below: int) -> None:
     _check_common(certificate, at)
-    name = certificate.subject.rfc4514_string()
     constraints = _extension(certificate, x509.BasicConstraints)
     usage = _extension(certificate, x509.KeyUsage)
     if constraints is None or not constraints.critical or not constraints.value.ca:
-        raise PathError("not-a-ca", name)
+        raise PathError("not-a-ca", _name(certificate))
     if usage is None or not usage.value.key_cert_sign:
-        raise PathError("not-a-ca", name)
+        raise PathError("not-a-ca", _name(certificate))
     if constraints.value.path_length is not None and below > constraints.value.path_length:
-        raise PathError("path-too-long", name)
+        raise PathError("path-too-long", _name(certificate))
 
 
 def _check_leaf(leaf: x509.Certificate, usage: Usage, san_uri: str | None) -> None:
-    name = leaf.subject.rfc4514_string()
     constraints = _extension(leaf, x509.BasicConstraints)
     key_usage = _extension(leaf, x509.KeyUsage)
     if constraints is not None and constraints.value.ca:
-        raise PathError("wrong-usage", f"{name} is an authority")
+        raise PathError("wrong-usage", f"{_name(leaf)} is an authority")
     if key_usage is None or not key_usage.critical or not key_usage.value.digital_signature:
-        raise PathError("wrong-usage", f"{name} may not sign")
+        raise PathError("wrong-usage", f"{_name(leaf)} may not sign")
     if key_usage.value.key_cert_sign or key_usage.value.crl_sign:
-        raise PathError("wrong-usage", f"{name} is an authority")
+        raise PathError("wrong-usage", f"{_name(leaf)} is an authority")
     # Only the page seal commits to content; the other keys must not pass for it, nor it for them.
     if key_usage.value.content_commitment != (usage is Usage.PAGE_SEAL):
-        raise PathError("wrong-usage", f"{name} is not meant for {usage}")
+        raise PathError("wrong-usage", f"{_name(leaf)} is not meant for {usage}")
     extended = _extension(leaf, x509.ExtendedKeyUsage)
     purposes = None if extended is None else list(extended.value)
     if usage is Usage.PAGE_SEAL and purposes != [DOCUMENT_SIGNING]:
-        raise PathError("wrong-usage", f"{name} is not meant for documents")
+        raise PathError("wrong-usage", f"{_name(leaf)} is not meant for documents")
     if usage is Usage.TIME_STAMP and (
         extended is None or not extended.critical or purposes != [ExtendedKeyUsageOID.TIME_STAMPING]
     ):
-        raise PathError("wrong-usage", f"{name} is not meant for time-stamps")
+        raise PathError("wrong-usage", f"{_name(leaf)} is not meant for time-stamps")
     if usage in _NAMED and purposes is not None:
-        raise PathError("wrong-usage", f"{name} is not meant for {usage}")
+        raise PathError("wrong-usage", f"{_name(leaf)} is not meant for {usage}")
     if san_uri is not None and _uris(leaf) != [san_uri]:
-        raise PathError("wrong-name", f"{name} does not speak for {san_uri}")
+        raise PathError("wrong-name", f"{_name(leaf)} does not speak for {san_uri}")
+
+
+def _name(certificate: x509.Certificate) -> str:
+    return certificate.subject.rfc4514_string()
 
 
 def _uris(certificate: x509.Certificate) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Final
 
 from verifier.checks.case import JAPAN
 from verifier.formats.encoding import JSON
+from verifier.formats.ladder import is_rung
 from verifier.report import NOT_ASKED_TEXTS, TITLES, Outcome, Report
 
 Row = tuple[str, str, str]
@@ -73,6 +74,11 @@ _LABELS: Final[Mapping[str, tuple[str, str]]] = {
     "tax.annual_total": ("年税額", "Annual tax"),
     "tax.exempt": ("非課税", "Exempt"),
 }
+_THRESHOLDS: Final[Mapping[str, tuple[str, str]]] = {
+    "income_at_least": ("合計所得金額 {}円以上", "Total income at least {} yen"),
+    "income_at_most": ("合計所得金額 {}円以下", "Total income at most {} yen"),
+    "levy_at_most": ("市民税 所得割 {}円以下", "City levy on income at most {} yen"),
+}
 _MONEY: Final = ("income.", "deductions.", "tax.")
 _HEADLINE: Final = ("subject.name", "fiscal_year", "income.total", "valid_until")
 
@@ -120,6 +126,9 @@ def _flatten(value: Mapping[str, JSON], prefix: str = "") -> list[tuple[str, JSO
 
 def _row(path: str, value: JSON) -> Row:
     ja, en = _LABELS.get(path, (path, path))
+    if is_rung(tuple(path.split("."))):
+        ladder, _, threshold = path.partition(".")
+        ja, en = (words.format(f"{int(threshold):,}") for words in _THRESHOLDS[ladder])
     if isinstance(value, bool):
         return ja, en, "はい / yes" if value else "いいえ / no"
     if isinstance(value, int) and path.startswith(_MONEY):

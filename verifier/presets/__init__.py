@@ -2,7 +2,8 @@
 
 One JSON file a preset lies beside this module: {"v":1,"name","title":{ja,en},"reason":{ja,en},"dcql"}. The type
 of credential in a file is the demo city's (模擬/MOCK); `Preset.for_types` puts that of a trust list in its
-place. What a file asks for is all a recipient gets: nothing is added here.
+place. What a file asks for is all a recipient gets: nothing is added here. Where a threshold suffices, the figure is
+not asked for (`verifier.formats.ladder`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Final
 from verifier.errors import FormatError
 from verifier.formats.dcql import ClaimQuery, DcqlQuery, read_dcql
 from verifier.formats.encoding import JSON, parse_json
+from verifier.formats.ladder import is_rung
 
 PRESETS: Final = ("health-insurance-dependant", "nursery-fee", "housing", "loan", "all")
 
@@ -44,16 +46,25 @@ class Preset:
         return dataclasses.replace(self, query=query)
 
     def items(self) -> tuple[str, ...]:
-        """The claims as items of a submission request, e.g. ("subject.name", "income.total").
+        """The claims as items of a submission request, e.g. ("subject.name", "income_at_most.1300000").
 
+        Items know no "either … or": of claim sets these are what every set asks for, and the thresholds of all of them.
+        A figure that only stands in for a threshold is not asked for in this way.
         Raises: FormatError("preset-not-plain") for a query that items cannot express.
         """
         if len(self.query.credentials) != 1 or self.query.credential_sets:
             raise FormatError("preset-not-plain", "items ask for one credential")
         credential = self.query.credentials[0]
-        if credential.claim_sets or not credential.claims or not all(map(_is_plain, credential.claims)):
-            raise FormatError("preset-not-plain", "items are names, without values and alternatives")
-        return tuple(claim.text for claim in credential.claims)
+        options = credential.options()
+        rungs = [claim for claim in credential.claims if _is_rung(claim)]
+        if not credential.claims or (credential.claim_sets and not rungs):
+            raise FormatError(
+                "preset-not-plain", "items are names, without alternatives other than thresholds"
+            )
+        wanted = [c for c in credential.claims if c in rungs or all(c in option for option in options)]
+        if not all(claim in rungs or _is_plain(claim) for claim in wanted):
+            raise FormatError("preset-not-plain", "items are names, without values")
+        return tuple(claim.text for claim in wanted)
 
 
 def load_preset(name: str) -> Preset:
@@ -84,6 +95,11 @@ def _words(value: JSON) -> Words:
     if not all(isinstance(text, str) and text for text in value.values()):
         raise FormatError("bad-preset", "words are text")
     return Words(value["ja"], value["en"])
+
+
+def _is_rung(claim: ClaimQuery) -> bool:
+    # Rungs are only ever true, so `values: [true]` asks for nothing but the rung.
+    return is_rung(claim.path) and all(value is True for value in claim.values)
 
 
 def _is_plain(claim: ClaimQuery) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509 import ocsp
 
 from app.counterparts.jpki.errors import JpkiError, NotIssued
@@ -131,6 +131,11 @@ class MockJpki:
     def revoke(self, card: str, event: str, *, now: datetime) -> list[str]:
         """As `IssuedList.revoke`."""
         return self.issued.revoke(card, event, now=now)
+
+    def sign_reset(self, text: bytes) -> bytes:
+        """The signature (256 bytes) under which a card takes a new password (`reset_text`). Who asks is not
+        checked here."""
+        return self._authority_keys["authentication"].sign(text, padding.PKCS1v15(), hashes.SHA256())
 
     def find_card(self, serial: str) -> str | None:
         """The card a serial (hex) was issued to."""

@@ -1,9 +1,11 @@
 """A software card (模擬/MOCK) that answers APDUs like the JPKI application of a My Number Card.
 
 Commands (domain facts 3.2): SELECT by AID and by file id, VERIFY, CHANGE REFERENCE DATA, READ BINARY, COMPUTE
-DIGITAL SIGNATURE. Password counters (5 for the signature password, 3 for the four digits) are stored before
-a try is compared, so that pulling the plug gives no extra try; a success resets them. Any bytes get a status
-word, never an exception. The phone-borne certificates answer the same way and differ in the token file only.
+DIGITAL SIGNATURE; and, chosen here, GET CHALLENGE and RESET RETRY COUNTER under a signature of the card authority
+(`reset_text`), and a picture file for the mock face check. Password counters (5 for the signature password, 3 for the
+four digits) are stored before a try is compared, so that pulling the plug gives no extra try; a success resets them. Any
+bytes get a status word, never an exception. The phone-borne certificates answer the same way and differ in the token
+file only.
 
 Unconfirmed about the real card, and chosen here: 6983 (not 6984) for a locked password, 6986 for a command
 without its file, that the application keeps no password over a SELECT by AID, and the extended length form.
@@ -13,10 +15,12 @@ Not there: secure messaging, logical channels, short file identifiers, the other
 from __future__ import annotations
 
 import hmac
+import secrets
 from pathlib import Path
 from typing import Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
@@ -24,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from app.counterparts.jpki import apdu
 from app.counterparts.jpki.apdu import Command, parse_command, status
 from app.counterparts.jpki.card_file import MAX_TRIES, CardFile, is_password
+from app.counterparts.jpki.reset_text import CHALLENGE_BYTES, reset_text
 from verifier.formats.encoding import base64_decode
 
 JPKI_AID: Final = bytes.fromhex("D392F000260100000001")
@@ -36,6 +41,8 @@ SIGNATURE_PIN: Final = 0x001B
 AUTHENTICATION_KEY: Final = 0x0017
 AUTHENTICATION_PIN: Final = 0x0018
 TOKEN: Final = 0x0006
+PICTURE: Final = 0x00F0
+"""Of the mock face check; the real picture lies in another application (券面確認)."""
 TOKEN_TEXTS: Final = {"card": b"JPKIAPICCTOKEN".ljust(20), "phone": b"JPKIAPGPSETOKEN".ljust(20)}
 
 SELECT: Final = (0x00, 0xA4)
@@ -43,6 +50,8 @@ VERIFY: Final = (0x00, 0x20)
 CHANGE: Final = (0x00, 0x24)
 READ: Final = (0x00, 0xB0)
 SIGN: Final = (0x80, 0x2A)
+CHALLENGE: Final = (0x00, 0x84)
+RESET: Final = (0x00, 0x2C)
 CLASSES: Final = (0x00, 0x80)
 
 _PINS: Final = {SIGNATURE_PIN: "signature", AUTHENTICATION_PIN: "authentication"}
@@ -53,7 +62,7 @@ _FILES: Final = {
     AUTHENTICATION_CERTIFICATE: ("authentication", "certificate"),
     AUTHENTICATION_AUTHORITY: ("authentication", "authority"),
 }
-_PARAMETERS: Final = {VERIFY: 0x0080, CHANGE: 0x0180, SIGN: 0x0080}
+_PARAMETERS: Final = {VERIFY: 0x0080, CHANGE: 0x0180, SIGN: 0x0080, CHALLENGE: 0x0000, RESET: 0x0080}
 _SHA256_PREFIX: Final = bytes.fromhex("3031300d060960864801650304020105000420")
 _SIGNATURE_BYTES: Final = 256
 
@@ -71,6 +80,7 @@ class SoftwareCard:
         self._application = False
         self._selected: int | None = None
         self._verified: set[str] = set()
+        self._challenge: bytes | None = None
 
     def __enter__(self) -> SoftwareCard:
         return self
@@ -104,7 +114,7 @@ class SoftwareCard:
             return status(apdu.UNKNOWN_CLASS)
         if name == SELECT:
             return status(self._select(command))
-        if name not in (VERIFY, CHANGE, READ, SIGN):
+        if name not in (VERIFY, CHANGE, READ, SIGN, CHALLENGE, RESET):
             return status(apdu.UNKNOWN_INSTRUCTION)
         if not self._application:
             return status(apdu.NOT_ALLOWED)
@@ -114,6 +124,10 @@ class SoftwareCard:
             return status(apdu.WRONG_PARAMETERS)
         if name == VERIFY:
             return status(self._verify(command.data))
+        if name == CHALLENGE:
+            return self._give_challenge(command)
+        if name == RESET:
+            return status(self._reset(command.data))
         return status(self._change(command.data)) if name == CHANGE else self._sign(command)
 
     def _select(self, command: Command) -> int:
@@ -128,6 +142,9 @@ class SoftwareCard:
             return apdu.NOT_ALLOWED
         identifier = int.from_bytes(command.data, "big")
         kind = _PINS.get(identifier) or _KEYS.get(identifier) or _FILES.get(identifier, ("",))[0]
+        if identifier == PICTURE and "picture" in self._file.content:
+            self._selected = identifier
+            return apdu.OK
         if identifier != TOKEN and (not kind or kind not in self._file.content):
             return apdu.NOT_FOUND
         self._selected = identifier
@@ -160,8 +177,46 @@ class SoftwareCard:
         self._file.store_entry(kind, password=word)
         return apdu.OK
 
+    def _give_challenge(self, command: Command) -> bytes:
+        if command.data or command.expected != CHALLENGE_BYTES:
+            return status(apdu.WRONG_LENGTH)
+        self._challenge = secrets.token_bytes(CHALLENGE_BYTES)
+        return self._challenge + status(apdu.OK)
+
+    def _reset(self, data: bytes) -> int:
+        """Data: length of the new password ‖ password ‖ signature. The challenge is used up by any try."""
+        kind = _PINS.get(self._selected or 0)
+        challenge, self._challenge = self._challenge, None
+        if kind is None or challenge is None:
+            return apdu.NOT_ALLOWED
+        length = data[0] if data else 0
+        if len(data) != 1 + length + _SIGNATURE_BYTES:
+            return apdu.WRONG_DATA
+        word = data[1 : 1 + length].decode("ascii", "replace")
+        if not is_password(kind, word):
+            return apdu.WRONG_DATA
+        try:
+            authority = x509.load_der_x509_certificate(
+                base64_decode(self._file.content["authentication"]["authority"])
+            )
+            key = authority.public_key()
+            if not isinstance(key, rsa.RSAPublicKey):
+                return apdu.BROKEN
+            text = reset_text(kind, self.card_id, challenge, word)
+            key.verify(data[1 + length :], text, padding.PKCS1v15(), hashes.SHA256())
+        except InvalidSignature:
+            return apdu.SECURITY_STATUS
+        except (ValueError, UnsupportedAlgorithm):
+            return apdu.BROKEN
+        self._file.store_entry(kind, password=word, tries=MAX_TRIES[kind])
+        return apdu.OK
+
     def _read(self, command: Command) -> bytes:
-        if self._selected == TOKEN:
+        if self._selected == PICTURE:
+            if not self._verified:
+                return status(apdu.SECURITY_STATUS)
+            content = base64_decode(self._file.content["picture"])
+        elif self._selected == TOKEN:
             content = TOKEN_TEXTS[self._file.content.get("carrier", "card")]
         elif self._selected in _FILES:
             kind, what = _FILES[self._selected]

@@ -8,7 +8,7 @@ try; what a broken card answers becomes a CardError.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
@@ -17,6 +17,7 @@ from app.counterparts.jpki import apdu, card
 from app.counterparts.jpki.apdu import build_command
 from app.counterparts.jpki.card import SoftwareCard, digest_info
 from app.counterparts.jpki.errors import CardError, CardLocked, JpkiError, WrongPin
+from app.counterparts.jpki.reset_text import CHALLENGE_BYTES
 from mobile_api.client import CardSignature
 
 MAX_FILE: Final = 16 << 10
@@ -81,6 +82,32 @@ class CardReader:
         with self._session() as connection:
             verify_pin(connection, kind, old)
             _good(connection, build_command(*card.CHANGE, 0x0180, _password(new)))
+
+    def read_picture(self, kind: str, password: str) -> tuple[str, bytes]:
+        """(the mock's id of this card, its picture of 32 bytes), after one of its passwords. Raises as `authenticate`."""
+        with SoftwareCard(self._path) as connection:
+            _good(connection, build_command(*card.SELECT, 0x040C, card.JPKI_AID))
+            verify_pin(connection, kind, password)
+            select_file(connection, card.PICTURE)
+            return connection.card_id, read_file(connection)
+
+    def card_id(self) -> str:
+        """The mock's own id of this card."""
+        with SoftwareCard(self._path) as connection:
+            return connection.card_id
+
+    def reset_password(self, kind: str, new: str, authorise: Callable[[bytes], bytes]) -> None:
+        """Set a password without the old one. `authorise`: the card's challenge (8 bytes) → signature (256 bytes).
+
+        Raises: what `authorise` raises, and CardError when the card does not take it (then nothing has changed).
+        """
+        word = _password(new)
+        with self._session() as connection:
+            select_file(connection, _PIN_FILES[kind])
+            challenge = _good(connection, build_command(*card.CHALLENGE, 0, expected=CHALLENGE_BYTES))
+            signature = authorise(challenge)
+            data = bytes([len(word)]) + word + signature
+            _good(connection, build_command(*card.RESET, 0x0080, data))
 
     def _sign(self, kind: str, password: str, data: bytes) -> CardSignature:
         with self._session() as connection:

@@ -6,15 +6,19 @@ Where a signature is made, the credential is entered into the city's own log, so
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 from app.sealing.certificates import SIGNING, Profile
 from tests.support.attacks.case import Attempt, attack, control
 from tests.support.mini_city import DAY, ISS, NOW, OTHER_ISS, Party, city
 from tests.support.verifier_bundles import DATA, VCT, changed, new_key, with_data
+from verifier.formats.bundle import parse_bundle
 from verifier.formats.encoding import base64url_decode, base64url_encode, canonical_json, parse_json, sha256
 from verifier.formats.jose import es256_signer, format_jwk
+from verifier.formats.ladder import derive_ladders
 
 
 @control
@@ -27,6 +31,18 @@ def credential_by_a_second_certificate() -> Attempt:
 def credential_rebuilt_without_change() -> Attempt:
     """The way of rebuilding tokens is sound."""
     return Attempt(city().issue(credential=_resigned(lambda header, payload: None)))
+
+
+@control
+def thresholds_without_the_figure() -> Attempt:
+    """A presentation may tell a threshold, and nothing of the amount behind it."""
+    return _presented({}, ("subject", "name"), AT_MOST, AT_LEAST)
+
+
+@control
+def thresholds_beside_the_figure() -> Attempt:
+    """Thresholds and the amount may be told together."""
+    return _presented({}, ("income", "total"), AT_MOST)
 
 
 @attack
@@ -183,8 +199,89 @@ def credential_with_loose_base64() -> Attempt:
     return Attempt(changed(city().bundle, credential=loose))
 
 
+@attack
+def threshold_that_is_false() -> Attempt:
+    return _laddered({"income_at_most": RUNGS["income_at_most"] | {"1300000": False}})
+
+
+@attack
+def threshold_told_as_false_alone() -> Attempt:
+    low = ("income_at_most", "1300000")
+    return _presented({"income_at_most": {low[1]: False}}, ("subject", "name"), low)
+
+
+@attack
+def threshold_of_no_table() -> Attempt:
+    own = ("income_at_least", "3500000")
+    return _presented({"income_at_least": {own[1]: True}}, ("subject", "name"), own)
+
+
+@attack
+def threshold_that_is_an_amount() -> Attempt:
+    return _presented({"income_at_most": {AT_MOST[1]: 3_560_000}}, ("subject", "name"), AT_MOST)
+
+
+@attack
+def thresholds_that_the_data_deny() -> Attempt:
+    return _laddered({"income_at_most": dict.fromkeys(["1300000", *RUNGS["income_at_most"]], True)})
+
+
+@attack
+def thresholds_that_the_data_demand_left_out() -> Attempt:
+    return _laddered({"levy_at_most": {}})
+
+
+@attack
+def threshold_against_the_figure_beside_it() -> Attempt:
+    low = ("income_at_most", "1300000")
+    return _presented({"income_at_most": {low[1]: True}}, ("income", "total"), low)
+
+
+@attack
+def thresholds_against_each_other() -> Attempt:
+    low = ("income_at_most", "1300000")
+    return _presented({"income_at_most": {low[1]: True}}, ("subject", "name"), low, AT_LEAST)
+
+
+@attack
+def threshold_of_another_residents_credential() -> Attempt:
+    """Taro's income is at most 5 million as well, but it is his."""
+    bundle = city().base.present(city().bundle, [("subject", "name")])
+    other = city().base.present(city().other_bundle, [("income_at_most", "5000000")])
+    foreign = parse_bundle(other).credential.split(b"~")[1:-1]
+
+    def add(data: bytes) -> bytes:
+        jwt, *items, _ = data.split(b"~")
+        return b"~".join([jwt, *sorted([*items, *foreign], key=_digest), b""])
+
+    return Attempt(changed(bundle, credential=add))
+
+
 def _by(party: Party) -> Attempt:
     return _framed(**party.frame)
+
+
+RUNGS = derive_ladders(DATA)
+AT_MOST = ("income_at_most", "5000000")
+AT_LEAST = ("income_at_least", "3000000")
+
+
+@contextmanager
+def _issuing(rungs: dict[str, Any]) -> Iterator[None]:
+    """An insider at the issuer: these ladders instead of those that follow from the data."""
+    with mock.patch("app.sealing.credential.derive_ladders", lambda data: RUNGS | rungs):
+        yield
+
+
+def _laddered(rungs: dict[str, Any]) -> Attempt:
+    with _issuing(rungs):
+        return _framed()
+
+
+def _presented(rungs: dict[str, Any], *paths: tuple[str, ...]) -> Attempt:
+    with _issuing(rungs):
+        bundle = city().issue(credential=city().credential(city().hanako, page=city().page(city().hanako)))
+    return Attempt(city().base.present(bundle, paths))
 
 
 def _framed(**changes: Any) -> Attempt:

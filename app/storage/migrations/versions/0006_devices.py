@@ -5,7 +5,7 @@ from alembic import op
 from app.storage.tables import mandate_requests, notice_mails
 
 revision = "0006"
-down_revision = "0002"
+down_revision = "0003"
 
 
 def upgrade() -> None:

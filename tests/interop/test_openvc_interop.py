@@ -1,0 +1,165 @@
+"""Our credential, presentation and status list for the Python package openvc-core, which shares no code with ours.
+
+It judges strictly and by the wall clock. Two things it leaves to its caller, done here as it says: the status list comes
+to it already verified (by its own `verify_status_list_token` and chain check), and audience and nonce are given together.
+It does not check that everything asked for was disclosed: that is `verifier`'s own test.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import timedelta
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from openvc.proof.errors import ClaimsInvalid, CredentialExpired, SignatureInvalid
+from openvc.proof.sd_jwt import SdJwtError
+from openvc.status import CredentialRevoked, StatusListError
+from openvc.status.issue import verify_status_list_token
+from openvc.verify import KeyResolutionFailed, StatusUnavailable, VerificationPolicy, verify_credential
+from openvc.x5c import leaf_public_jwk, load_x5c_chain, validate_cert_chain
+
+from tests.support import foreign_world as city
+from tests.support.foreign_world import AUDIENCE, NONCE, SECONDS, with_one_byte_changed
+from tests.support.sealing_world import NOW, world
+from verifier.formats.credential import parse_credential, peek_processed
+from verifier.formats.encoding import base64url_encode
+
+
+def judge(credential, *, status=None, bound=False, anchors=None, **policy):
+    """As an employer with openvc would: root pinned, type expected, status asked for."""
+    roots = [world().certificate("root")] if anchors is None else anchors
+    token = status or city.make_status()
+
+    def resolve(uri):
+        head = json.loads(base64.urlsafe_b64decode(token.split(".")[0] + "=="))
+        chain = load_x5c_chain(head["x5c"])
+        validate_cert_chain(chain[0], chain[1:], trust_anchors=roots)
+        return verify_status_list_token(token, public_key_jwk=leaf_public_jwk(chain[0]), expected_uri=uri)
+
+    values = {"expected_vct": city.VCT} | policy
+    if bound:
+        values = {"audience": AUDIENCE, "nonce": NONCE, "require_key_binding": True} | values
+    return verify_credential(
+        credential,
+        policy=VerificationPolicy(**values),
+        x5c_trust_anchors=roots,
+        resolve_status_list_token=resolve,
+    )
+
+
+def test_the_credential_is_verified_and_every_disclosure_read():
+    result = judge(city.document().credential)
+    ours = peek_processed(parse_credential(city.document().credential.encode()))
+    assert {name: value for name, value in result.claims.items() if name != "_sd_alg"} == ours
+    assert result.issuer == city.ISS and result.key_bound is False
+    assert not result.status.revoked and result.status.ref.index == city.STATUS_INDEX
+
+
+@pytest.mark.parametrize("place", [-20, -60])
+def test_one_byte_of_the_signature_changed(place):
+    credential = city.document().credential
+    with pytest.raises(SignatureInvalid):
+        judge(with_one_byte_changed(credential, credential.index("~") + place))
+
+
+def test_one_byte_of_the_payload_changed():
+    credential = city.document().credential
+    with pytest.raises(SignatureInvalid):
+        judge(with_one_byte_changed(credential, credential.index(".") + 200))
+
+
+def test_a_disclosure_that_no_digest_names_is_refused():
+    forged = base64url_encode(json.dumps(["AAAAAAAAAAAAAAAAAAAAAA", "bonus", 1]).encode())
+    with pytest.raises(SdJwtError):
+        judge(city.document().credential + forged + "~")
+
+
+def test_one_byte_of_a_disclosure_changed():
+    credential = city.document().credential
+    with pytest.raises(SdJwtError):
+        judge(with_one_byte_changed(credential, credential.index("~") + 30))
+
+
+def test_the_issuer_is_bound_to_the_certificate_and_the_certificate_to_the_root():
+    with pytest.raises(KeyResolutionFailed):
+        judge(city.document().credential, anchors=[world().certificate("tsa-ca")])
+    other = city.make_document(iss="https://door.mihon.example/992020")
+    with pytest.raises(KeyResolutionFailed, match="not bound"):
+        judge(other.credential)
+
+
+def test_of_another_type():
+    with pytest.raises(ClaimsInvalid):
+        judge(city.document().credential, expected_vct=city.VCT + "0")
+
+
+def test_expired():
+    """openvc judges a credential's dates by the wall clock, so the day is moved instead of the clock."""
+    last_day = city.make_document(city.make_data(issued=NOW - timedelta(days=10), days=10))
+    assert not judge(last_day.credential).expired
+    day_before = city.make_document(city.make_data(issued=NOW - timedelta(days=10), days=8))
+    with pytest.raises((CredentialExpired, ClaimsInvalid), match="expired"):
+        judge(day_before.credential)
+
+
+def test_revoked():
+    with pytest.raises(CredentialRevoked):
+        judge(city.document().credential, status=city.make_status([city.STATUS_INDEX]))
+    neighbours = [city.STATUS_INDEX - 1, city.STATUS_INDEX + 1]
+    assert not judge(city.document().credential, status=city.make_status(neighbours)).status.revoked
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        pytest.param(lambda: city.make_status(uri=city.STATUS_URI + "0"), id="of another address"),
+        pytest.param(lambda: city.make_status(issued=NOW - timedelta(days=8)), id="expired"),
+        pytest.param(lambda: city.make_status(issued=NOW + timedelta(hours=1)), id="of tomorrow"),
+    ],
+)
+def test_a_status_list_that_says_nothing_about_now(status):
+    with pytest.raises(StatusListError):
+        judge(city.document().credential, status=status())
+
+
+def test_without_a_status_list_nothing_is_accepted():
+    with pytest.raises(StatusUnavailable):
+        verify_credential(city.document().credential, x5c_trust_anchors=[world().certificate("root")])
+
+
+def test_a_presentation_bound_by_our_phone():
+    result = judge(city.document().present(("income", "total"), ("subject", "name")), bound=True)
+    assert result.key_bound is True
+    assert result.claims["income"] == {"total": 3560000}
+    assert set(result.claims["subject"]) == {"name"} and "tax" not in result.claims
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"nonce": NONCE + "x"}, "nonce"),
+        ({"audience": AUDIENCE + "x"}, "aud"),
+        ({"issued": SECONDS - 3600}, "KB-JWT"),
+        ({"issued": SECONDS + 3600}, "KB-JWT"),
+    ],
+    ids=["nonce", "audience", "old", "of the future"],
+)
+def test_presentations_that_are_not_for_this_request(changes, said):
+    with pytest.raises(ClaimsInvalid, match=said):
+        judge(city.document().present(**changes), bound=True)
+
+
+def test_a_presentation_by_somebody_elses_phone():
+    thief = ec.generate_private_key(ec.SECP256R1())
+    with pytest.raises(SignatureInvalid):
+        judge(city.document().present(holder=thief), bound=True)
+
+
+def test_a_binding_is_not_left_out_or_moved():
+    with pytest.raises(ClaimsInvalid, match="no KB-JWT"):
+        judge(city.document().credential, bound=True)
+    binding = city.document().present(("income", "total")).split("~")[-1]
+    with pytest.raises(ClaimsInvalid, match="sd_hash"):
+        judge(city.document().credential + binding, bound=True)
