@@ -25,13 +25,15 @@ def build_parser() -> argparse.ArgumentParser:
     from app.registers import cli as registers
     from app.staff import cli as staff
     from app.trust_list import cli as trust_list
+    from app.wallets import cli as wallets
     from chain import cli as chain
 
     parser = argparse.ArgumentParser(
         prog="akashi", description="証 akashi: income certificates on the phone (模擬/MOCK data only)"
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for room in (house, claims, registers, counter, phone, recipients, staff, trust_list, chain):
+    rooms = (house, claims, registers, counter, phone, wallets, recipients, staff, trust_list, chain)
+    for room in rooms:
         room.add_commands(commands)
     return parser
 

@@ -8,6 +8,7 @@ envelopes open, or not, with the city's own keys.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -34,6 +35,8 @@ from verifier.formats.jose import format_jwk, thumbprint
 
 MAX_REPLY_BYTES: Final = 8 << 20
 MAX_MESSAGE_BYTES: Final = 128 << 10
+MAX_QUESTION_BYTES: Final = 300 << 10
+"""Of a sealed question in base64 (`exchanges.MAX_QUESTION_BYTES` inside two layers of base64)."""
 TOKEN_SECONDS: Final = 50
 TIMEOUT_SECONDS: Final = 15.0
 ATTEMPTS: Final = 4
@@ -46,6 +49,18 @@ Authorise = Callable[[str, str, bytes], str]
 
 class MailboxError(CityError):
     """The street door refused the city, or answered with something that is no answer."""
+
+
+class NotThereError(MailboxError):
+    """The street door does not know this name (404)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question of a wallet as it lies at the door: the exchange's id there, and the package."""
+
+    exchange: str
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +159,41 @@ class CityMailbox:
         """Take an undelivered package back."""
         self._call("DELETE", f"/city/packages/{_id(account)}/{_id(package_id)}", b"")
 
+    def put_offer(self, grant: str, body: bytes) -> None:
+        """Put an offer's hashes (JSON). Raises: ConflictError when another offer lies under this grant."""
+        self._cross("mailbox.offer", len(body))
+        self._call("PUT", f"/city/offers/{_id(grant)}", body)
+
+    def delete_offer(self, grant: str) -> None:
+        """End an offer and its tokens; also when the door does not know it."""
+        self._cross("mailbox.offer", 0)
+        with contextlib.suppress(NotThereError):
+            self._call("DELETE", f"/city/offers/{_id(grant)}", b"")
+
+    def put_wallet_nonce_key(self, body: bytes) -> None:
+        """Hand over the key of the wallets' challenges (`wallet_nonce.format_nonce_key`). It was stored before."""
+        self._cross("mailbox.wallet-nonce-key", len(body))
+        self._call("PUT", "/city/wallet-nonce-key", body)
+
+    def exchanges(self, *, wait: int = 20, limit: int = 16) -> list[Asked]:
+        """The oldest questions of wallets without an answer, waiting up to `wait` seconds for one.
+
+        Items that are not in the form are left out.
+        """
+        body = self._call("GET", "/city/exchanges", b"", f"wait={wait}&limit={limit}", timeout=wait + 15)
+        self._cross("mailbox.exchanges", len(body))
+        items = _member(body, "exchanges", list)[:limit]
+        return [asked for item in items if (asked := _asked(item)) is not None]
+
+    def put_exchange_answer(self, exchange: str, body: bytes) -> bool:
+        """Put the answer to one question; False if nobody waits for it any more."""
+        self._cross("mailbox.exchange-answer", len(body))
+        try:
+            self._call("PUT", f"/city/exchanges/{_id(exchange)}", body)
+        except (NotThereError, ConflictError):
+            return False
+        return True
+
     def put_public(self, path: str, body: bytes) -> None:
         """Put one public file; `path` begins with the city code. Raises: ConflictError for other bytes."""
         if not path.startswith(f"{self._city}/") or ".." in path:
@@ -176,6 +226,8 @@ class CityMailbox:
                     return reply
                 if status == 409:
                     raise ConflictError("door-conflict", "other bytes lie under this name")
+                if status == 404:
+                    raise NotThereError("door-refused", f"the street door answered 404 to {method}")
                 if status != 429 and status < 500:
                     raise MailboxError("door-refused", f"the street door answered {status} to {method}")
                 reason = f"status {status}"
@@ -278,6 +330,20 @@ def _inbox_message(item: Any) -> InboxMessage | None:
         return None
     try:
         return InboxMessage(identifier, account, received[:20], base64_decode(body))
+    except FormatError:
+        return None
+
+
+def _asked(item: Any) -> Asked | None:
+    if not isinstance(item, dict):
+        return None
+    exchange, body = item.get("id"), item.get("body")
+    if not isinstance(exchange, str) or not isinstance(body, str):
+        return None
+    if not _ID.fullmatch(exchange) or len(body) > MAX_QUESTION_BYTES:
+        return None
+    try:
+        return Asked(exchange, base64_decode(body))
     except FormatError:
         return None
 

@@ -18,15 +18,18 @@ from typing import Any
 from app import phone_device_cli, phone_mandate_cli
 from app.counterparts.jpki.errors import JpkiError
 from app.counterparts.jpki.reader import CardReader
+from app.wallets.cli import add_wish_options, print_offer
 from mobile_api.client import (
     CardPasswords,
     CityRefused,
     NoAnswerYet,
+    OfferWish,
     PackageLost,
     Phone,
     PhoneError,
     ScannedRequest,
 )
+from mobile_api.messages import format_instant
 from verifier.cli.inputs import add_network_options, make_sources
 from verifier.cli.verify_command import EXIT_CODES, print_report
 from verifier.errors import AkashiVerifierError
@@ -71,6 +74,12 @@ def add_commands(subparsers: Any) -> None:
         "--mandate", help="委任の番号 / ask for the person who gave this mandate, with your own card"
     )
     request.add_argument("--timeout", type=float, default=120)
+
+    offer = _command(commands, "offer", _offer, "ウォレットへの申込み / ask for an offer to a wallet")
+    _card_options(offer)
+    offer.add_argument("--year", type=int, required=True, help="fiscal year, Common Era (令和8年度 = 2026)")
+    offer.add_argument("--timeout", type=float, default=120)
+    add_wish_options(offer)
 
     fetch = _command(commands, "fetch", _fetch, "証明書を受け取る / fetch the certificate")
     fetch.add_argument("request", nargs="?", help="default: the newest")
@@ -209,6 +218,14 @@ def _request(phone: Phone, options: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
+def _offer(phone: Phone, options: argparse.Namespace) -> int:
+    words = _passwords(options, only_pin=True)
+    wish = OfferWish(options.year, options.purpose, options.profile, options.copies, options.reference)
+    ready = phone.request_offer(wish, CardReader(options.card), words.authentication, timeout=options.timeout)
+    print_offer(options, ready.offer, ready.tx_code, format_instant(ready.expires), options.door)
+    return EXIT_DONE
+
+
 def _fetch(phone: Phone, options: argparse.Namespace) -> int:
     request = _newest(phone, options)
     path = phone.receive(request, timeout=options.timeout)
@@ -313,7 +330,7 @@ def _newest(phone: Phone, options: argparse.Namespace) -> str:
 # What tells the city or an employer something new. The rest shows, fetches, takes back or stops.
 _NEEDS_LIVING_TRUST = frozenset(
     {
-        *(_sign_up, _confirm_mail, _request, _submit),
+        *(_sign_up, _confirm_mail, _request, _offer, _submit),
         *phone_device_cli.NEEDS_LIVING_TRUST,
         *phone_mandate_cli.NEEDS_LIVING_TRUST,
     }

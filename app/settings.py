@@ -38,8 +38,17 @@ COMMON: Final = (
     Variable("AKASHI_JPKI_ANCHORS", "directory with the card CAs' certificates (DER)"),
 )
 
+LOGIN: Final = (
+    Variable("AKASHI_LOGIN_ISSUER", "issuer of the login provider (デジタル認証アプリ); empty: no login", ""),
+    Variable("AKASHI_LOGIN_CLIENT_ID", "the city's client_id there", ""),
+    Variable("AKASHI_LOGIN_DISCOVERY", "file: its discovery document, copied and checked by a person", ""),
+    Variable("AKASHI_LOGIN_KEYS", "file: its JWK set, copied and checked by a person", ""),
+)
+"""The worker and the register gate each have their own copy: neither takes the provider's keys from the other."""
+
 GATE_VARIABLES: Final = (
     *COMMON,
+    *LOGIN,
     Variable("AKASHI_GATE_STORE", "database address of the gate's own store"),
     Variable("AKASHI_GATE_REGISTERS", "database address of the resident and tax registers"),
     Variable("AKASHI_GATE_KEY_FILE", "Ed25519 key that signs authorisations (0600)"),
@@ -52,6 +61,7 @@ GATE_VARIABLES: Final = (
 
 WORKER_VARIABLES: Final = (
     *COMMON,
+    *LOGIN,
     Variable("AKASHI_WORKER_STORE", "database address of the worker's store"),
     Variable("AKASHI_PUBLIC_URL", "https address under which the city is known to the public"),
     Variable("AKASHI_DOOR_ADDRESS", "where the street door is reached from the city"),
@@ -63,6 +73,7 @@ WORKER_VARIABLES: Final = (
     Variable("AKASHI_LOG_TOKEN_FILE", "channel token of the worker at the log (0600)"),
     Variable("AKASHI_TRUST_SERVICES", "where time-stamps and revocation lists are had"),
     Variable("AKASHI_JPKI_ADDRESS", "where the revocation of card certificates is asked"),
+    Variable("AKASHI_JPKI_TOKEN_FILE", "the city's credential there (0600); empty: none is sent", ""),
     Variable("AKASHI_TRUST_DIR", "directory with the current trust list"),
     Variable("AKASHI_STAFF_ADDRESS", "where the staff console is reached; empty: none", ""),
     Variable("AKASHI_STAFF_TOKEN_FILE", "channel token of the worker at the console; empty: none", ""),
@@ -74,11 +85,32 @@ WORKER_VARIABLES: Final = (
     Variable("AKASHI_STATUS_TTL", "seconds a reader may keep a status list token", "3600"),
     Variable("AKASHI_STATUS_LISTS", "how many status lists are open for new certificates", "4"),
     Variable("AKASHI_STATUS_SIZE", "entries of a status list, a multiple of eight", "131072"),
+    Variable(
+        "AKASHI_WALLET_PROFILES",
+        "for wallets of others: p1, p2, both, or none; empty: p1,p2 in the demo, in production p2 once there are attesters",
+        "",
+    ),
+    Variable(
+        "AKASHI_WALLET_ATTESTERS",
+        "file: certificates (PEM) of the authorities of trusted wallet providers; empty: none, and p2 gives nothing",
+        "",
+    ),
+    Variable("AKASHI_WALLET_CODE_LIFE", "seconds the codes of an offer to a wallet count", "600"),
     Variable("AKASHI_NONCE_STOCK", "how many nonces lie ready at the street door", "200"),
     Variable(
         "AKASHI_MANDATE_DEVICE_DAYS", "days a phone must be registered before it confirms a mandate", "3"
     ),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class LoginSettings:
+    """Checked settings of the login provider: its documents are read by `app.identity.login_provider`."""
+
+    issuer: str
+    client_id: str
+    discovery: Path
+    keys: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +129,7 @@ class GateSettings:
     counter_token_file: Path | None
     counter_code_seconds: int
     letters: Path | None
+    login: LoginSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +153,7 @@ class WorkerSettings:
     log_token_file: Path
     trust_services: str
     jpki: str
+    jpki_token_file: Path | None
     trust_dir: Path
     staff: str
     staff_token_file: Path | None
@@ -133,6 +167,10 @@ class WorkerSettings:
     status_size: int
     nonce_stock: int
     mandate_device_days: int
+    wallet_profiles: tuple[str, ...]
+    wallet_attesters: Path | None
+    wallet_code_life: int
+    login: LoginSettings | None = None
 
     @property
     def issuer(self) -> str:
@@ -169,6 +207,7 @@ def read_gate_settings(environ: Mapping[str, str]) -> GateSettings:
         counter_token_file=_path_or_none(values["AKASHI_GATE_COUNTER_TOKEN_FILE"]),
         counter_code_seconds=_number(values, "AKASHI_GATE_COUNTER_CODE_SECONDS", 60, 86400),
         letters=letters,
+        login=_login(values),
     )
 
 
@@ -197,6 +236,7 @@ def read_worker_settings(environ: Mapping[str, str]) -> WorkerSettings:
         log_token_file=Path(values["AKASHI_LOG_TOKEN_FILE"]),
         trust_services=values["AKASHI_TRUST_SERVICES"],
         jpki=values["AKASHI_JPKI_ADDRESS"],
+        jpki_token_file=_path_or_none(values["AKASHI_JPKI_TOKEN_FILE"]),
         trust_dir=Path(values["AKASHI_TRUST_DIR"]),
         staff=values["AKASHI_STAFF_ADDRESS"],
         staff_token_file=_path_or_none(values["AKASHI_STAFF_TOKEN_FILE"]),
@@ -210,6 +250,10 @@ def read_worker_settings(environ: Mapping[str, str]) -> WorkerSettings:
         status_size=_status_size(values, profile),
         nonce_stock=_number(values, "AKASHI_NONCE_STOCK", 1, 10000),
         mandate_device_days=_number(values, "AKASHI_MANDATE_DEVICE_DAYS", 0, 90),
+        wallet_profiles=_wallet_profiles(values, profile),
+        wallet_attesters=_path_or_none(values["AKASHI_WALLET_ATTESTERS"]),
+        wallet_code_life=_number(values, "AKASHI_WALLET_CODE_LIFE", 60, 86400),
+        login=_login(values),
     )
     if settings.status_ttl * 2 > settings.status_life:
         # A token is renewed at half of its life: whoever keeps it for its ttl must not be left with an expired one.
@@ -242,11 +286,33 @@ def _profile(values: Mapping[str, str]) -> str:
     return profile
 
 
+def _login(values: Mapping[str, str]) -> LoginSettings | None:
+    given = [values[row.name] for row in LOGIN]
+    if not any(given):
+        return None
+    if not all(given):
+        raise SettingsError("bad-setting", "AKASHI_LOGIN_…: all four, or none for no login")
+    issuer, client_id, discovery, keys = given
+    return LoginSettings(issuer, client_id, Path(discovery), Path(keys))
+
+
 def _city(values: Mapping[str, str]) -> str:
     city = values["AKASHI_CITY_CODE"]
     if len(city) != 6 or not city.isascii() or not city.isdigit():
         raise SettingsError("bad-setting", "AKASHI_CITY_CODE: six digits")
     return city
+
+
+def _wallet_profiles(values: Mapping[str, str], profile: str) -> tuple[str, ...]:
+    text, has_attesters = values["AKASHI_WALLET_PROFILES"], bool(values["AKASHI_WALLET_ATTESTERS"])
+    if not text:
+        return ("p1", "p2") if profile == "demo" else ("p2",) if has_attesters else ()
+    wanted = () if text == "none" else tuple(sorted(text.split(",")))
+    if len(set(wanted)) != len(wanted) or not set(wanted) <= {"p1", "p2"}:
+        raise SettingsError("bad-setting", "AKASHI_WALLET_PROFILES: p1, p2, p1,p2 or none")
+    if profile == "production" and "p2" in wanted and not has_attesters:
+        raise SettingsError("missing-setting", "AKASHI_WALLET_ATTESTERS: p2 would let nobody in")
+    return wanted
 
 
 def _number(values: Mapping[str, str], name: str, low: int, high: int) -> int:

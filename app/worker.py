@@ -1,6 +1,6 @@
 """The issuance worker: takes what is in the mailbox, walks requests, sends what is ready, keeps lists fresh.
 
-It has no inbound port. Ten loops, one process, one writing store; each loop survives outages of everybody else and
+It has no inbound port. Twelve loops, one process, one writing store; each loop survives outages of everybody else and
 goes on where it was. `python -m app.worker` reads its settings from the environment (`app.settings`).
 """
 
@@ -11,7 +11,7 @@ import secrets
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -34,6 +34,7 @@ from app.storage import nonces as nonce_store
 from app.storage import requests as request_store
 from app.storage.engine import empty_wal, scrub
 from app.storage.inbox import Envelope
+from app.wallets.rooms import WalletRooms
 from verifier.fault import describe_fault
 from verifier.formats.encoding import base64url_encode
 
@@ -50,14 +51,20 @@ WAL_BEAT: Final = 60.0
 SCRUB_BEAT: Final = 3600.0
 CHANGES_BEAT: Final = 2.0
 LISTS_BEAT: Final = 600.0
+WALLET_BEAT: Final = 20.0
+WALLET_LOOK: Final = 0.1
+"""Seconds between two looks whether the walk has made what a wallet waits for."""
 MAX_DEFECTS: Final = 3
 NONCE_STOCKS_AN_HOUR: Final = 100
-WRITING: Final = frozenset({"walk", "send", "changes", "status"})
+WRITING: Final = frozenset({"walk", "send", "changes", "status", "wallets"})
 
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
-    """The rooms one worker serves; `monitor` None when there is no console."""
+    """The rooms one worker serves; `monitor` None without a console, `wallets` None without wallets of others.
+
+    work: set by whoever puts something before the walk.
+    """
 
     store: Engine
     mailbox: CityMailbox
@@ -71,6 +78,8 @@ class Rooms:
     clock: Callable[[], datetime]
     status_beat: float
     nonce_stock: int
+    wallets: WalletRooms | None = None
+    work: threading.Event = field(default_factory=threading.Event)
 
 
 class Worker:
@@ -79,8 +88,9 @@ class Worker:
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
         self._stop = threading.Event()
-        self._work = threading.Event()
+        self._work = rooms.work
         self._send = threading.Event()
+        self._made = threading.Event()
         self._threads: list[threading.Thread] = []
         self._defects: Counter[str] = Counter()
 
@@ -106,6 +116,9 @@ class Worker:
         if self._rooms.monitor is not None:
             loops.append(("monitor", self._rooms.monitor.push, MONITOR_BEAT))
             loops.append(("commands", self._obey, 0.0))
+        if self._rooms.wallets is not None:
+            loops.append(("wallets", self._answer_wallets, 0.0))
+            loops.append(("wallet-tending", self._rooms.wallets.tend, WALLET_BEAT))
         for name, work, beat in loops:
             thread = threading.Thread(target=self._loop, args=(name, work, beat), name=name, daemon=True)
             thread.start()
@@ -116,6 +129,7 @@ class Worker:
         self._stop.set()
         self._work.set()
         self._send.set()
+        self._made.set()
         for thread in self._threads:
             if thread.name in WRITING:
                 thread.join(timeout)
@@ -165,6 +179,9 @@ class Worker:
                 # This one waits; the others may not need who is away, and none may stop those behind it.
                 outage = error
         moved = rooms.walk.run_once()
+        if rooms.wallets is not None and (copies := rooms.wallets.walk.run_once()):
+            moved += copies
+            self._made.set()
         if moved:
             self._send.set()
         if outage is not None:
@@ -184,6 +201,17 @@ class Worker:
             log.error("intake: unexpected %s", describe_fault(error))
             if self._defects[envelope.message_id] >= MAX_DEFECTS:
                 self._rooms.intake.give_up(envelope)
+
+    def _answer_wallets(self) -> None:
+        wallets = self._rooms.wallets
+        if wallets is None:
+            return
+        if wallets.exchanges.run_once():
+            self._send.set()
+        else:
+            # Somebody waits for the walk, or the door said nothing of worth: neither may make this loop spin.
+            self._made.wait(WALLET_LOOK)
+            self._made.clear()
 
     def _send_outbox(self) -> None:
         if self._rooms.sender.send_due() == 0:

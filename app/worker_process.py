@@ -30,7 +30,7 @@ from app.errors import CityError, SettingsError
 from app.frames import read_token
 from app.identity.card_certificate import load_card_trust
 from app.identity.card_evidence import CardChecker
-from app.identity.status import Fetch, fetch_over_http, jpki_status_client
+from app.identity.status import Fetch, fetch_as, jpki_status_client
 from app.issuance.gatekeeper import Gatekeeper
 from app.issuance.intake import Intake, IntakeSettings
 from app.issuance.log_door import LogDoor
@@ -42,14 +42,24 @@ from app.registers.gate_client import GateClient
 from app.rendering.font_set import FontSet
 from app.rendering.renderer import CertificateRenderer
 from app.revocation.status_publisher import StatusPublisher, StatusSettings
-from app.sealing.signer_client import SignerClient
+from app.sealing.signer_client import PublicKeyInfo, SignerClient
 from app.sealing.trust_services_client import TrustServicesClient
 from app.sealing.validation_material import MaterialSource
 from app.settings import WorkerSettings, read_worker_settings
 from app.staff.feed import StaffFeed
 from app.storage.engine import open_store, upgrade_store
+from app.wallets.attesters import load_attesters
+from app.wallets.copies_walk import CopiesWalk
+from app.wallets.copy_maker import CopyMaker
+from app.wallets.exchanges import Exchanges, WalletDesk
+from app.wallets.login_rooms import login_handlers
+from app.wallets.nonce_keys import NonceKeys
+from app.wallets.publisher import MetadataPublisher
+from app.wallets.rooms import HANDLERS, WalletRooms
+from app.wallets.settings import WalletSettings
 from app.worker import Rooms, Worker
 from app.zones import Guard, Zone
+from mobile_api.exchanges import PROFILES
 from verifier.fault import log_to_stderr
 from verifier.formats.jose import parse_jwk, thumbprint
 from verifier.formats.page_qr import page_key_id
@@ -98,34 +108,83 @@ def build_worker(settings: WorkerSettings) -> Worker:
         clock=utc_now,
     )
     status.tend()
+    maker_settings = _maker_settings(settings, signer.public("credential"))
+    gatekeeper = Gatekeeper(lambda: trust, utc_now)
+    walk_settings = WalkSettings(DEMO_AUTHORITY, validity_days=settings.validity_days)
     walk = Walk(
         store,
-        WalkSettings(DEMO_AUTHORITY, validity_days=settings.validity_days),
+        walk_settings,
         gate=gate,
-        maker=_build_maker(settings, keys, signer, guard),
+        maker=_build_maker(settings, maker_settings, keys, guard),
         log_door=log_door,
-        gatekeeper=Gatekeeper(lambda: trust, utc_now),
+        gatekeeper=gatekeeper,
         status_token=status.token,
         clock=utc_now,
     )
+    wallets = _wallet_settings(settings)
+    work = threading.Event()
     mail = ConfirmationMail(settings.smtp)
     intake = Intake(
         store,
         IntakeSettings(
             settings.city,
             thumbprint(trust.content.envelope_key),
+            wallets=wallets,
             mandate_device_age=settings.mandate_device_days * 86400,
         ),
         agree=keys.agreement(),
         cards=CardChecker(
             load_card_trust(settings.jpki_anchors, profile=settings.profile),
             settings.city,
-            jpki_status_client(settings.jpki, fetch=_guarded_fetch(guard)),
+            jpki_status_client(settings.jpki, fetch=_guarded_fetch(guard, settings)),
         ),
         gate=gate,
         send_mail=_guarded_mail(guard, mail.send),
         clock=utc_now,
     )
+    wallet_rooms = None
+    if wallets is not None:
+        credential = signer.public("credential")
+        desk = WalletDesk(
+            store,
+            wallets,
+            gate,
+            kid=thumbprint(trust.content.envelope_key),
+            agree=keys.agreement(),
+            wake=work.set,
+            clock=utc_now,
+        )
+        wallet_rooms = WalletRooms(
+            store,
+            exchanges=Exchanges(
+                desk,
+                mailbox,
+                {**HANDLERS, **login_handlers(settings, store, gate, keys, guard=guard, clock=utc_now)},
+            ),
+            walk=CopiesWalk(
+                store,
+                walk_settings,
+                gate=gate,
+                maker=CopyMaker(maker_settings),
+                keys=keys,
+                log_door=log_door,
+                gatekeeper=gatekeeper,
+                status_token=status.token,
+                clock=utc_now,
+            ),
+            metadata=MetadataPublisher(
+                store,
+                wallets,
+                keys,
+                envelope_key=trust.content.envelope_key,
+                credential_key=_p256(credential),
+                certificates=credential.certificates,
+                put_public=mailbox.put_public,
+                clock=utc_now,
+            ),
+            nonce_keys=NonceKeys(store, put=mailbox.put_wallet_nonce_key, clock=utc_now),
+            clock=utc_now,
+        )
     statement_kid = thumbprint(parse_jwk(dict(signer.public("statement").jwk)))
     sender = Sender(store, mailbox, keys, city=settings.city, statement_kid=statement_kid, clock=utc_now)
     return Worker(
@@ -142,30 +201,58 @@ def build_worker(settings: WorkerSettings) -> Worker:
             clock=utc_now,
             status_beat=settings.status_beat,
             nonce_stock=settings.nonce_stock,
+            wallets=wallet_rooms,
+            work=work,
         )
     )
 
 
-def _build_maker(settings: WorkerSettings, keys: CityKeys, signer: SignerClient, guard: Guard) -> Maker:
+def _wallet_settings(settings: WorkerSettings) -> WalletSettings | None:
+    """None: no wallet of others gets anything."""
+    if not settings.wallet_profiles:
+        return None
+    is_demo = settings.profile == "demo"
+    return WalletSettings(
+        public_url=settings.public_url,
+        city=settings.city,
+        profiles=settings.wallet_profiles,
+        # Production encrypts between wallet and city in every profile (walls.md section 7).
+        encrypted=frozenset({"p2"}) if is_demo else frozenset(PROFILES),
+        code_life=settings.wallet_code_life,
+        providers=load_attesters(settings.wallet_attesters, profile=settings.profile),
+        mock=is_demo,
+    )
+
+
+def _maker_settings(settings: WorkerSettings, credential: PublicKeyInfo) -> MakerSettings:
+    return MakerSettings(
+        public_url=settings.public_url,
+        authority=DEMO_AUTHORITY,
+        validity_days=settings.validity_days,
+        page_key_id=page_key_id(_p256(credential)),
+        iss=settings.issuer,
+        vct=settings.vct,
+        credential_certificates=credential.certificates,
+        status_uri=settings.status_uri,
+    )
+
+
+def _p256(info: PublicKeyInfo) -> ec.EllipticCurvePublicKey:
+    key = parse_jwk(dict(info.jwk))
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise SettingsError("bad-key", f"the key for {info.purpose} is not on P-256")
+    return key
+
+
+def _build_maker(
+    settings: WorkerSettings, maker_settings: MakerSettings, keys: CityKeys, guard: Guard
+) -> Maker:
     certificates = {name: _certificate(settings.certificates / f"{name}.pem") for name in MATERIAL}
     trust_services = TrustServicesClient(settings.trust_services, certificates["tsa"])
-    credential = signer.public("credential")
-    public_key = parse_jwk(dict(credential.jwk))
-    if not isinstance(public_key, ec.EllipticCurvePublicKey):
-        raise SettingsError("bad-key", "the credential key is not on P-256")
     fonts = FontSet.load([] if settings.ipamj_font is None else [settings.ipamj_font])
     log.info("fonts: %s", fonts.describe())
     return Maker(
-        MakerSettings(
-            public_url=settings.public_url,
-            authority=DEMO_AUTHORITY,
-            validity_days=settings.validity_days,
-            page_key_id=page_key_id(public_key),
-            iss=settings.issuer,
-            vct=settings.vct,
-            credential_certificates=credential.certificates,
-            status_uri=settings.status_uri,
-        ),
+        maker_settings,
         renderer=CertificateRenderer(fonts),
         keys=keys,
         timestamp=_guarded(guard, "tsa.query", trust_services.timestamp),
@@ -198,10 +285,12 @@ def _guarded(guard: Guard, message: str, ask: Callable[[Argument], bytes]) -> Ca
     return asked
 
 
-def _guarded_fetch(guard: Guard) -> Fetch:
+def _guarded_fetch(guard: Guard, settings: WorkerSettings) -> Fetch:
+    ask = fetch_as("" if settings.jpki_token_file is None else read_token(settings.jpki_token_file))
+
     def fetch(url: str, body: bytes | None, limit: int) -> bytes:
         guard.check(Zone.CITY, Zone.COUNTERPART, "jpki.status", len(body or b""), now=utc_now())
-        return fetch_over_http(url, body, limit)
+        return ask(url, body, limit)
 
     return fetch
 

@@ -59,6 +59,26 @@ CROSSINGS: Final[tuple[Crossing, ...]] = (
     ),
     Crossing(Zone.CITY, Zone.INTERNET, "mailbox.answer", 64 * KIB, "answers sealed to one phone"),
     Crossing(Zone.CITY, Zone.INTERNET, "mailbox.package", 4 * MIB, "packages sealed to one phone"),
+    Crossing(
+        Zone.CITY, Zone.INTERNET, "mailbox.offer", 8 * KIB, "hashes of an offer's codes, made by the city"
+    ),
+    Crossing(
+        Zone.CITY, Zone.INTERNET, "mailbox.wallet-nonce-key", 4 * KIB, "the key of the wallets' challenges"
+    ),
+    Crossing(
+        Zone.CITY,
+        Zone.INTERNET,
+        "mailbox.exchanges",
+        8 * MIB,
+        "the city reaches out and takes what wallets ask, sealed to it",
+    ),
+    Crossing(
+        Zone.CITY,
+        Zone.INTERNET,
+        "mailbox.exchange-answer",
+        4 * MIB,
+        "answers to wallets, sealed to one waiting exchange",
+    ),
     Crossing(Zone.CITY, Zone.INTERNET, "public.put", 8 * MIB, "status lists and trust lists for everybody"),
     Crossing(Zone.DMZ, Zone.INTERNET, "public.put", 8 * MIB, "tiles, checkpoints and receipts for everybody"),
     Crossing(
@@ -70,6 +90,27 @@ CROSSINGS: Final[tuple[Crossing, ...]] = (
         "gate.open_request",
         64 * KIB,
         "card evidence in, one authorised request out",
+    ),
+    Crossing(
+        Zone.CITY,
+        Zone.NUMBER_USING,
+        "gate.open_offer",
+        64 * KIB,
+        "card evidence in, so many copies for a wallet authorised",
+    ),
+    Crossing(
+        Zone.CITY,
+        Zone.NUMBER_USING,
+        "gate.open_login_offer",
+        64 * KIB,
+        "what the login provider signed in, so many copies for a wallet authorised",
+    ),
+    Crossing(
+        Zone.CITY,
+        Zone.NUMBER_USING,
+        "gate.authorise_metadata",
+        128 * KIB,
+        "public wallet metadata, read before its signature is authorised",
     ),
     Crossing(Zone.CITY, Zone.NUMBER_USING, "gate.record", 64 * KIB, "one record for one authorised request"),
     Crossing(
@@ -157,6 +198,13 @@ CROSSINGS: Final[tuple[Crossing, ...]] = (
         "jpki.status",
         16 * KIB,
         "is this card certificate still good (模擬 J-LIS)",
+    ),
+    Crossing(
+        Zone.CITY,
+        Zone.COUNTERPART,
+        "login.provider",
+        32 * KIB,
+        "a login code against an ID token, an access token against userinfo (模擬 デジタル認証アプリ)",
     ),
     Crossing(
         Zone.CITY, Zone.COUNTERPART, "mail.confirmation", 64 * KIB, "a code to the address the resident gave"

@@ -19,8 +19,10 @@ from mobile_api import (
     mail_relay,
     mailbox,
     packages,
+    presentations,
     public_files,
     submissions,
+    wallet_answers,
 )
 from mobile_api.city_authentication import load_city_keys
 from mobile_api.door import EXTENSION, Door, Waiters
@@ -32,6 +34,7 @@ from mobile_api.problems import register_problems
 from mobile_api.settings import Settings, check_settings
 from mobile_api.store.engine import migrate, open_store
 from mobile_api.store.sweep import sweep
+from mobile_api.wallets.counter import register_wallets
 from verifier.fault import describe_fault
 
 
@@ -60,7 +63,7 @@ def create_app(
     app = Flask(__name__, static_folder=None)
     # A doubled slash is another path, not found: Flask would send a redirect made of the caller's Host header.
     app.url_map.merge_slashes = False
-    app.extensions[EXTENSION] = Door(
+    door = app.extensions[EXTENSION] = Door(
         settings=settings,
         store=store,
         clock=clock,
@@ -77,8 +80,21 @@ def create_app(
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0, x_host=0)  # type: ignore[method-assign]
     register_logs(app)
     register_problems(app)
-    for room in (accounts, mailbox, packages, submissions, mail_relay, city, health, public_files, document):
+    for room in (
+        accounts,
+        mailbox,
+        packages,
+        submissions,
+        mail_relay,
+        presentations,
+        wallet_answers,
+        city,
+        health,
+        public_files,
+        document,
+    ):
         app.register_blueprint(room.blueprint)
+    register_wallets(app, door)
     return app
 
 

@@ -36,6 +36,7 @@ from mobile_api.messages import (
     DeviceBody,
     HistoryWish,
     MandateWish,
+    OfferReady,
     RequestByMandate,
     RequestCertificate,
     format_instant,
@@ -56,6 +57,7 @@ from mobile_api.phone_counterparts import (
 from mobile_api.phone_devices import PhoneDevices
 from mobile_api.phone_home import PhoneHome
 from mobile_api.phone_mandates import PhoneMandates
+from mobile_api.phone_offers import OfferWish, PhoneOffers
 from mobile_api.phone_registration import PhoneRegistration
 from mobile_api.phone_submissions import PhoneSubmissions, ScannedRequest, SubmissionReceipt
 from mobile_api.phone_wishes import find_wish, in_order, note_fetched, note_missing
@@ -75,6 +77,8 @@ __all__ = [
     "DoorRefused",
     "DoorUnavailable",
     "NoAnswerYet",
+    "OfferReady",
+    "OfferWish",
     "PackageLost",
     "PackageMissing",
     "Phone",
@@ -143,6 +147,12 @@ class Phone:
         self.mandates = PhoneMandates(
             self._home, self._letters, self._door_account, city=trust.city, clock=clock, random=random
         )
+        self._offers = PhoneOffers(
+            self._home,
+            self._letters,
+            statement=self._door_account.statement,
+            new_key=lambda: new_message_id(self._random),
+        )
         self._submissions = PhoneSubmissions(
             self._home,
             self._door,
@@ -200,9 +210,7 @@ class Phone:
         return [dict(line) for line in self._state["history"]]
 
     def requests(self) -> list[dict[str, Any]]:
-        """Requests of this phone, the newest last: id, fiscal_year, purpose, state (new, sent, ready, missing, fetched,
-        refused, gone), stages.
-        """
+        """Requests of this phone, the newest last: id, fiscal_year, purpose, state (of phone_wishes), stages."""
         names = ("fiscal_year", "purpose", "state", "stages", "city_request")
         return [{"id": key, **{name: entry[name] for name in names}} for key, entry in in_order(self._state)]
 
@@ -393,6 +401,14 @@ class Phone:
         entry["refreshed"] = file
         self._home.save()
         return renewed
+
+    def request_offer(
+        self, wish: OfferWish, card: Card, pin: str, *, timeout: float = DEFAULT_WAIT
+    ) -> OfferReady:
+        """An offer to a wallet, wished by the card (see phone_offers). Raises as `request_certificate`, and CityRefused."""
+        if not self.is_registered:
+            raise StateError("not-registered", "sign up first")
+        return self._offers.request(wish, card, pin, timeout=timeout)
 
     # Submission (see phone_submissions)
 

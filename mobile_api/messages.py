@@ -67,6 +67,7 @@ from mobile_api.message_codecs import (
     parse_answer_body,
     parse_device_body,
 )
+from mobile_api.wallet_bodies import MAX_COPIES, OFFER_SCHEME, OfferReady, RequestOffer, WalletWish
 from verifier.errors import FormatError
 from verifier.formats.encoding import JSON, base64url_decode, base64url_encode, canonical_json
 from verifier.formats.jose import Jws, SignDigest, build_jws, parse_jws, same_thumbprint, thumbprint
@@ -80,7 +81,9 @@ from verifier.formats.package import KeyAgreement, open_package, pack
 
 __all__ = [
     "BRINGS_ITS_KEY",
+    "MAX_COPIES",
     "NO_REQUEST",
+    "OFFER_SCHEME",
     "STAGES",
     "AcceptMandate",
     "AnswerBody",
@@ -108,6 +111,7 @@ __all__ = [
     "MandateWish",
     "Mandates",
     "Notice",
+    "OfferReady",
     "PackageReady",
     "Progress",
     "Refused",
@@ -116,7 +120,9 @@ __all__ = [
     "Registered",
     "RequestByMandate",
     "RequestCertificate",
+    "RequestOffer",
     "StopDevice",
+    "WalletWish",
     "build_answer",
     "build_device_request",
     "format_answer_body",

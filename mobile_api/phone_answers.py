@@ -17,6 +17,7 @@ from mobile_api.messages import (
     MandateCode,
     Mandates,
     Notice,
+    OfferReady,
     PackageReady,
     Progress,
     Refused,
@@ -36,6 +37,7 @@ GONE: Final = "gone"
 _FITS: Final[dict[str, tuple[type, ...]]] = {
     "register": (Registered, Refused),
     "request_certificate": (Progress, PackageReady, Refused),
+    "request_offer": (OfferReady, Refused),
     "confirm_mail": (Notice, Refused),
     "stop_device": (Notice, Refused),
     "history": (History, Refused),
@@ -86,6 +88,8 @@ def _says_the_same(body: Any, message: dict[str, Any], request: dict[str, Any] |
     # The city repeats its last word to a phone that asks again; both words may arrive.
     if isinstance(body, PackageReady):
         return message["outcome"] == "ready" and not _is_other_package(body, request)
+    if isinstance(body, OfferReady):
+        return message["outcome"] == "offer" and message["offer"] == _offer(body)
     if isinstance(body, Refused):
         return message["outcome"] == "refused" and message["refusal"]["code"] == body.code
     return isinstance(body, Registered) and message["outcome"] == "registered"
@@ -133,6 +137,9 @@ def apply_answer(answer: CityAnswer, state: dict[str, Any]) -> None:
             sha256=base64url_encode(body.sha256),
             state="ready",
         )
+    elif isinstance(body, OfferReady):
+        message["outcome"] = "offer"
+        message["offer"] = _offer(body)
     elif isinstance(body, History):
         message["outcome"] = "history"
         message["entries"] = [{"at": format_instant(e.at), **_sentences(e)} for e in body.entries]
@@ -145,6 +152,10 @@ def apply_answer(answer: CityAnswer, state: dict[str, Any]) -> None:
 def note_distrust(state: dict[str, Any], code: str) -> None:
     """Remember that the door handed over something unbelievable (the reason only)."""
     state["distrusted"] = [*state["distrusted"], code][-MAX_DISTRUSTED:]
+
+
+def _offer(body: OfferReady) -> dict[str, str]:
+    return {"expires": format_instant(body.expires), "offer": body.offer, "tx_code": body.tx_code}
 
 
 def _sentences(body: Any) -> dict[str, str]:

@@ -42,6 +42,9 @@ PATHS: Final[tuple[tuple[re.Pattern[str], bool, int | None, str], ...]] = (
     (re.compile(r"status/(?:0|[1-9][0-9]{0,8})"), True, 30, "application/statuslist+jwt"),
     (re.compile(r"trust/[1-9][0-9]{0,8}\.root\.json"), False, None, "application/json"),
     (re.compile(r"trust/root\.json"), True, 60, "application/json"),
+    # what the city says of itself to wallets; served at the well-known addresses too (`wallets.metadata`)
+    (re.compile(r"wallets/(?:p1|p2|vct|jwt-vc-issuer)\.json"), True, 60, "application/json"),
+    (re.compile(r"wallets/p[12]\.jwt"), True, 60, "application/jwt"),
 )  # fmt: skip
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 blueprint = Blueprint("public_files", __name__)

@@ -74,12 +74,15 @@ class Settings:
     rate_nonce: int = 30
     rate_request: int = 120
     rate_mail: int = 10
+    rate_presentation: int = 60
     keep_fetched_package: int = 3600
     keep_package: int = 30 * _DAY
     keep_answer: int = 30 * _DAY
     keep_envelope: int = 7 * _DAY
     keep_nonce: int = _DAY
     keep_fetched_submission: int = _DAY
+    keep_presentation: int = _DAY
+    keep_fetched_presentation: int = 3600
     max_request_life: int = 180 * _DAY
     sweep_interval: int = 300
     smtp_host: str = ""
@@ -89,6 +92,17 @@ class Settings:
     smtp_user: str = ""
     smtp_password_file: Path | None = None
     smtp_timeout: int = 15
+    wallet_profiles: tuple[str, ...] = ()
+    wallet_attesters: Path | None = None
+    wallet_wait: int = 5
+    wallet_login_wait: int = 15
+    wallet_waiters: int = 6
+    wallet_nonce_life: int = 300
+    wallet_access_life: int = 3600
+    wallet_offer_life: int = _DAY
+    wallet_dpop_nonce: str = "accepted"
+    rate_wallet: int = 600
+    rate_grant: int = 120
 
 
 def _integer(low: int, high: int) -> Callable[[str], int]:
@@ -130,6 +144,15 @@ def _path(text: str) -> Path:
     if not text:
         raise ValueError("a path")
     return Path(text)
+
+
+def _profiles(text: str) -> tuple[str, ...]:
+    if text == "none":
+        return ("none",)
+    words = tuple(text.split(",")) if text else ()
+    if not set(words) <= {"p1", "p2"} or len(set(words)) != len(words):
+        raise ValueError("p1, p2, p1,p2 or none")
+    return words
 
 
 def _optional_path(text: str) -> Path | None:
@@ -176,6 +199,12 @@ VARIABLES: Final[tuple[Variable, ...]] = (
     Variable("RATE_REQUEST", _integer(1, 100000), "120", "calls under one request id a minute"),
     Variable("RATE_MAIL", _integer(1, 100000), "10", "mails under one request id a minute"),
     Variable(
+        "RATE_PRESENTATION",
+        _integer(1, 100000),
+        "60",
+        "requests to wallets from one network address a minute",
+    ),
+    Variable(
         "KEEP_FETCHED_PACKAGE", _integer(0, 30 * _DAY), "3600", "a package is deleted this long after pick-up"
     ),
     Variable("KEEP_PACKAGE", _integer(60, 366 * _DAY), str(30 * _DAY), "… and this long if nobody comes"),
@@ -194,6 +223,18 @@ VARIABLES: Final[tuple[Variable, ...]] = (
         "a submission is deleted this long after it was fetched",
     ),
     Variable(
+        "KEEP_PRESENTATION",
+        _integer(0, 30 * _DAY),
+        str(_DAY),
+        "a wallet's answer that no desk fetched is deleted this long after its request ended",
+    ),
+    Variable(
+        "KEEP_FETCHED_PRESENTATION",
+        _integer(0, 30 * _DAY),
+        "3600",
+        "… and this long after it was fetched, if the desk does not delete it",
+    ),
+    Variable(
         "MAX_REQUEST_LIFE", _integer(60, 366 * _DAY), str(180 * _DAY), "longest life of a submission request"
     ),
     Variable("SWEEP_INTERVAL", _integer(1, _DAY), "300", "pause between two sweeps"),
@@ -206,6 +247,41 @@ VARIABLES: Final[tuple[Variable, ...]] = (
     Variable("SMTP_USER", _text, "", "login name at the mail server, if it wants one"),
     Variable("SMTP_PASSWORD_FILE", _optional_path, "", "file with the password for it"),
     Variable("SMTP_TIMEOUT", _integer(1, 55), "15", "seconds for the whole conversation's single steps"),
+    Variable(
+        "WALLET_PROFILES",
+        _profiles,
+        "",
+        "for wallets of others: p1, p2, both, or none; empty = p1,p2 in demo, in production p2 once there are attesters",
+    ),
+    Variable(
+        "WALLET_ATTESTERS",
+        _optional_path,
+        "",
+        "file: certificates (PEM) of the authorities of trusted wallet providers; p2 lets nobody in without it",
+    ),
+    Variable(
+        "WALLET_WAIT", _integer(0, 20), "5", "longest wait for the city before a wallet is told to come again"
+    ),
+    Variable("WALLET_LOGIN_WAIT", _integer(1, 25), "15", "longest wait for the city while a browser logs in"),
+    Variable(
+        "WALLET_WAITERS",
+        _integer(1, 200),
+        "6",
+        "wallets that wait at a time in a process; each holds a thread",
+    ),
+    Variable("WALLET_NONCE_LIFE", _integer(30, 3600), "300", "seconds a challenge for a key proof counts"),
+    Variable("WALLET_ACCESS_LIFE", _integer(60, _DAY), "3600", "seconds an access token of a wallet counts"),
+    Variable("WALLET_OFFER_LIFE", _integer(60, 7 * _DAY), str(_DAY), "longest life of an offer's code"),
+    Variable(
+        "WALLET_DPOP_NONCE",
+        _word("accepted", "required"),
+        "accepted",
+        "accepted | required: must a DPoP proof in p2 carry a challenge of ours",
+    ),
+    Variable(
+        "RATE_WALLET", _integer(1, 1000000), "600", "calls of wallets from one network address a minute"
+    ),
+    Variable("RATE_GRANT", _integer(1, 100000), "120", "calls under one grant a minute"),
 )
 
 
@@ -236,6 +312,15 @@ def settings_from_environment(environ: Mapping[str, str]) -> Settings:
     return settings
 
 
+def served_profiles(settings: Settings) -> tuple[str, ...]:
+    """The profiles for wallets of others that this door serves: of "p1" and "p2"."""
+    if settings.wallet_profiles:
+        return tuple(profile for profile in settings.wallet_profiles if profile != "none")
+    if settings.profile is Profile.DEMO:
+        return ("p1", "p2")
+    return ("p2",) if settings.wallet_attesters else ()
+
+
 def check_settings(settings: Settings) -> None:
     """Combinations that must not run. Raises: SettingsError."""
     if settings.smtp_host and not settings.smtp_sender:
@@ -247,7 +332,10 @@ def check_settings(settings: Settings) -> None:
             raise SettingsError("mock-in-production", "the public address is a mock name (模擬)")
         if settings.city.startswith("99"):
             raise SettingsError("mock-in-production", "the city code belongs to no prefecture (模擬)")
-    if settings.max_waiters >= settings.threads:
+        if "p2" in settings.wallet_profiles and settings.wallet_attesters is None:
+            raise SettingsError("missing-setting", f"{PREFIX}WALLET_ATTESTERS: p2 would let nobody in")
+    if settings.max_waiters + settings.wallet_waiters >= settings.threads:
         raise SettingsError(
-            "bad-setting", "long polls would take every thread: MAX_WAITERS must be below THREADS"
+            "bad-setting",
+            "who waits would take every thread: MAX_WAITERS + WALLET_WAITERS must be below THREADS",
         )

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from verifier.http import HttpSources
-    from verifier.policy import ISSUANCE_GATE, OFFLINE, ONLINE, Policy
+    from verifier.policy import ISSUANCE_GATE, OFFLINE, ONLINE, WALLET, Policy
+    from verifier.presentation import examine_presentation
     from verifier.report import Finding, Outcome, Report, Verdict, format_report
     from verifier.sources import OfflineSources, Sources
     from verifier.trust import TrustList
@@ -28,7 +29,9 @@ _HOMES = {
     "ISSUANCE_GATE": "policy",
     "OFFLINE": "policy",
     "ONLINE": "policy",
+    "WALLET": "policy",
     "Policy": "policy",
+    "examine_presentation": "presentation",
     "Finding": "report",
     "Outcome": "report",
     "Report": "report",
@@ -47,6 +50,7 @@ __all__ = [
     "ISSUANCE_GATE",
     "OFFLINE",
     "ONLINE",
+    "WALLET",
     "Finding",
     "HttpSources",
     "NotValidError",
@@ -60,6 +64,7 @@ __all__ = [
     "UndeterminedError",
     "Verdict",
     "examine",
+    "examine_presentation",
     "format_report",
 ]
 

@@ -38,7 +38,7 @@ from verifier.formats.submission_request import (
     upload_token,
     upload_token_hash,
 )
-from verifier.http import Answer, call
+from verifier.http import TIMEOUT, Answer, call
 
 PROOF_HEADER: Final = "Akashi-Proof"
 PROOF_TYP: Final = "akashi-proof+jwt"
@@ -68,7 +68,7 @@ def post_request(base: str, descriptor: bytes, key: ec.EllipticCurvePrivateKey, 
     }
     if request.mail is not None:
         form["mail_hash"] = mail_hash(secret, request.mail)
-    answer = _object(_call(base, "POST", "/v1/requests", key, now, canonical_json(form)))
+    answer = read_object(call_door(base, "POST", "/v1/requests", key, now, canonical_json(form)))
     identifier = answer.get("id")
     if not isinstance(identifier, str):
         raise SourceError("bad-answer", "the door gave no id")
@@ -79,7 +79,8 @@ def list_submissions(
     base: str, identifier: str, key: ec.EllipticCurvePrivateKey, now: dt.datetime
 ) -> tuple[Submission, ...]:
     """What has arrived for a request. Raises: SourceError."""
-    answer = _object(_call(base, "GET", f"/v1/requests/{quote(identifier, safe='')}/submissions", key, now))
+    path = f"/v1/requests/{quote(identifier, safe='')}/submissions"
+    answer = read_object(call_door(base, "GET", path, key, now))
     entries = answer.get("submissions")
     if not isinstance(entries, list):
         raise SourceError("bad-answer", "the door gave no list")
@@ -91,7 +92,7 @@ def fetch_submission(
 ) -> bytes:
     """One package; from now on the resident cannot withdraw it. Raises: SourceError."""
     path = f"/v1/requests/{quote(identifier, safe='')}/submissions/{quote(receipt, safe='')}"
-    return _call(base, "GET", path, key, now, max_bytes=MAX_PACKAGE_BYTES).body
+    return call_door(base, "GET", path, key, now, max_bytes=MAX_PACKAGE_BYTES).body
 
 
 def mail_hash(secret: bytes, address: str) -> str:
@@ -115,7 +116,7 @@ def build_proof(
     return build_jws(header, canonical_json(claims), es256_signer(key)).decode("ascii")
 
 
-def _call(
+def call_door(
     base: str,
     method: str,
     path: str,
@@ -123,13 +124,19 @@ def _call(
     now: dt.datetime,
     body: bytes = b"",
     *,
+    query: str = "",
+    content_type: str = "application/json",
+    headers: Mapping[str, str] | None = None,
+    timeout: float = TIMEOUT,
     max_bytes: int = MAX_ANSWER_BYTES,
 ) -> Answer:
-    headers = {PROOF_HEADER: build_proof(key, method=method, path=path, body=body, now=now)}
+    """One call with the desk's proof; `query` with its question mark. Raises: SourceError unless 200, 201 or 204."""
+    sent = {PROOF_HEADER: build_proof(key, method=method, path=path, body=body, now=now), **(headers or {})}
     if body:
-        headers["Content-Type"] = "application/json"
-    answer = call(method, base.rstrip("/") + path, body=body or None, headers=headers, max_bytes=max_bytes)
-    if answer.status not in (200, 201):
+        sent["Content-Type"] = content_type
+    address = base.rstrip("/") + path + query
+    answer = call(method, address, body=body or None, headers=sent, timeout=timeout, max_bytes=max_bytes)
+    if answer.status not in (200, 201, 204):
         raise SourceError(f"http-{answer.status}", _problem(answer))
     return answer
 
@@ -143,7 +150,8 @@ def _problem(answer: Answer) -> str:
     return str(detail)[:200] if detail else "the door refused"
 
 
-def _object(answer: Answer) -> Mapping[str, JSON]:
+def read_object(answer: Answer) -> Mapping[str, JSON]:
+    """The JSON object of an answer. Raises: SourceError("bad-answer")."""
     try:
         value = parse_json(answer.body)
     except FormatError as error:

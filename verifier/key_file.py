@@ -27,6 +27,7 @@ from verifier.errors import FormatError, LimitError, UsageError
 from verifier.formats.jose import thumbprint
 
 MAX_KEY_FILE_BYTES: Final = 16 << 10
+SCALAR_SIZE: Final = 32
 _BLOCK: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]+-----END [A-Z ]*PRIVATE KEY-----")
 
 
@@ -79,6 +80,21 @@ def parse_desk_keys(data: bytes, passphrase: bytes | None = None) -> DeskKeys:
     return DeskKeys(keys[0], keys[1] if len(keys) == 2 else None)
 
 
+def private_key_scalar(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """A P-256 private key as 32 bytes, for sealing it into something else."""
+    return key.private_numbers().private_value.to_bytes(SCALAR_SIZE, "big")
+
+
+def load_private_key_scalar(scalar: bytes) -> ec.EllipticCurvePrivateKey:
+    """Inverse of `private_key_scalar`. Raises: FormatError("bad-key")."""
+    if len(scalar) != SCALAR_SIZE:
+        raise FormatError("bad-key", "a P-256 private key has 32 bytes")
+    try:
+        return ec.derive_private_key(int.from_bytes(scalar, "big"), ec.SECP256R1())
+    except ValueError as error:
+        raise FormatError("bad-key", "not a private key of P-256") from error
+
+
 def write_key_file(path: Path, data: bytes) -> None:
     """Write a new key file, readable by its owner only where the system knows that; never overwrites.
 
@@ -88,6 +104,8 @@ def write_key_file(path: Path, data: bytes) -> None:
     try:
         with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
             file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # a request that was posted and whose key was lost could not be answered
         with contextlib.suppress(OSError, NotImplementedError):
             path.chmod(0o600)
     except FileExistsError as error:

@@ -1,8 +1,10 @@
 """Policies: which checks a verdict needs, and how old its evidence may be.
 
-Three are named (docs/formats/report.md): `issuance-gate` (the city, before a bundle leaves), `offline` (an
-employer without a network) and `online` (an employer with one). A policy is an argument of every
-verification; there is no default. This module decides nothing: `verifier.verify` does.
+Four are for files (docs/formats/report.md): `issuance-gate` (the city, before a bundle leaves), `copy-gate` (the city,
+before a copy without page leaves for a wallet), `offline` (an employer without a network) and `online` (an employer with
+one). `wallet` is for what wallets of others present (`verifier.presentation`): they carry no log evidence, so it is not
+among the policies for files. A policy is an argument of every verification; there is no default. This module decides
+nothing: `verifier.verify` does.
 """
 
 from __future__ import annotations
@@ -76,10 +78,17 @@ _ALWAYS: Final = frozenset(
 )
 
 ISSUANCE_GATE: Final = Policy("issuance-gate", _ALWAYS)
+COPY_GATE: Final = Policy("copy-gate", _ALWAYS - {SEAL, PATH, TIMESTAMP})
 OFFLINE: Final = Policy("offline", _ALWAYS | {HOLDER}, evidence=frozenset({WITNESSES, ANCHOR}))
 ONLINE: Final = Policy("online", _ALWAYS | {HOLDER, ANCHOR, CHAIN}, ask_chain=True, ask_status=True)
+WALLET: Final = Policy(
+    "wallet",
+    frozenset({FORMAT, TRUST, DECRYPTION, DATA, CREDENTIAL, COMPROMISE, STATUS, VALIDITY, HOLDER}),
+    max_binding_age=dt.timedelta(minutes=5),
+    ask_status=True,
+)
 POLICIES: Final[Mapping[str, Policy]] = MappingProxyType(
-    {policy.name: policy for policy in (ISSUANCE_GATE, OFFLINE, ONLINE)}
+    {policy.name: policy for policy in (ISSUANCE_GATE, COPY_GATE, OFFLINE, ONLINE)}
 )
 
 

@@ -14,7 +14,18 @@ from enum import StrEnum
 from typing import Final
 
 from verifier.formats.encoding import JSON
-from verifier.policy import COMPROMISE, DECRYPTION, FORMAT, HOLDER, PATH, STATUS, TRUST, VALIDITY, Policy
+from verifier.policy import (
+    COMPROMISE,
+    DATA,
+    DECRYPTION,
+    FORMAT,
+    HOLDER,
+    PATH,
+    STATUS,
+    TRUST,
+    VALIDITY,
+    Policy,
+)
 
 
 class Outcome(StrEnum):
@@ -44,6 +55,7 @@ class Reading(StrEnum):
     REVOKED = "revoked"
     EXPIRED = "expired"
     NOT_FOR_YOU = "not-for-you"
+    INCOMPLETE = "incomplete"
     UNFINISHED = "unfinished"
 
 
@@ -73,7 +85,7 @@ class Report:
     as_of              the moment for which it holds (UTC): status evidence may be older, see `status_as_of`
     status_as_of       when the status evidence was made, if there is any (UTC)
     policy             name of the policy
-    kind               what the file was: package, submission, bundle, page, unknown
+    kind               what the file was: package, submission, bundle, page, presentation, unknown
     mock               True when the verdict rests on mock (模擬) trust; None when no trust list applied
     findings           in the order of the walk
     not_asked          short words for what this policy did not ask (`NOT_ASKED_TEXTS`)
@@ -139,6 +151,10 @@ SENTENCES: Final[Mapping[Reading, tuple[str, str]]] = {
         "提出として確認できません ─ この依頼への提出ではありません",
         "Not a submission to this request: made for another recipient or request",
     ),
+    Reading.INCOMPLETE: (
+        "そろっていません ─ 依頼した項目が提出されていません",
+        "Incomplete: something that was asked for was not handed over",
+    ),
     Reading.UNFINISHED: (
         "確認が終わっていません ─ 本物とも偽物とも言えません",
         "Not finished: neither genuine nor forged can be said yet",
@@ -185,6 +201,10 @@ NOT_ASKED_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "依頼した項目のうち、出されなかったものがあります(下の確認に名前があります)",
         "Some of what was asked for was not handed over (the checks name it)",
     ),
+    "log": (
+        "市の発行台帳への記録は確認していません(ほかのウォレットは台帳の証拠を運びません)",
+        "The city's log was not checked: a wallet of others carries no log evidence",
+    ),
     "withheld": ("提出者が出さなかった項目は確認していません", "Withheld items were not checked"),
 }
 
@@ -208,8 +228,19 @@ _DEAD: Final[Mapping[tuple[str, str], Reading]] = {
     (HOLDER, "not-bound"): Reading.NOT_FOR_YOU,
     (HOLDER, "binding-too-old"): Reading.NOT_FOR_YOU,
     (HOLDER, "request-expired"): Reading.NOT_FOR_YOU,
+    (HOLDER, "answered-before"): Reading.NOT_FOR_YOU,
+    (FORMAT, "no-key-binding"): Reading.NOT_FOR_YOU,
+    (FORMAT, "declined"): Reading.INCOMPLETE,
+    (DATA, "missing-claim"): Reading.INCOMPLETE,
+    (DATA, "missing-credential"): Reading.INCOMPLETE,
 }
-_GRAVITY: Final = (Reading.KEY_COMPROMISED, Reading.REVOKED, Reading.EXPIRED, Reading.NOT_FOR_YOU)
+_GRAVITY: Final = (
+    Reading.KEY_COMPROMISED,
+    Reading.REVOKED,
+    Reading.EXPIRED,
+    Reading.NOT_FOR_YOU,
+    Reading.INCOMPLETE,
+)
 
 
 def conclude(findings: Iterable[Finding], policy: Policy) -> tuple[Verdict, Reading]:

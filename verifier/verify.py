@@ -145,7 +145,7 @@ def examine(
     key      opens packages
     Raises: UsageError (arguments that make no sense), TrustError("mock-mix").
     """
-    lists = _trust_lists(trust)
+    lists = trust_lists(trust)
     if now.tzinfo is None:
         raise UsageError("naive-time", "now must carry its time zone")
     if request is not None:
@@ -153,7 +153,7 @@ def examine(
     opened = _open(file, key)
     if opened.parts is None:
         return _report(opened.kind, opened.findings, policy, now, lists, None)
-    chosen, finding = _choose(opened.parts, lists, now)
+    chosen, finding = choose_trust(opened.parts, lists, now)
     findings = (*opened.findings, finding)
     if chosen is None or chosen.is_expired(now):
         return _report(opened.kind, findings, policy, now, lists, chosen)
@@ -249,7 +249,10 @@ def _open(file: bytes, key: RecipientKey | None) -> _Opened:
     return _Opened(kind, (*found, passed(FORMAT)), parts)
 
 
-def _choose(parts: Parts, lists: tuple[TrustList, ...], now: dt.datetime) -> tuple[TrustList | None, Finding]:
+def choose_trust(
+    parts: Parts, lists: tuple[TrustList, ...], now: dt.datetime
+) -> tuple[TrustList | None, Finding]:
+    """The list that speaks for the issuer a file names, and whether it still does; None = there is none."""
     # 3: by the issuer that the file names. That is only a claim: steps 4 to 9 show whether it is true.
     if parts.claims is not None:
         issuer = parts.claims.issuer
@@ -316,12 +319,14 @@ def _disclosed(parts: Parts) -> dict[str, JSON] | None:
     if parts.claims is None:
         return parts.certificate
     # Sorted: the order of disclosures is that of their random digests. Thresholds tell only what the data do not.
-    return _sorted(parts.claims.disclosed() if parts.certificate is None else parts.claims.certificate())
+    return sort_members(parts.claims.disclosed() if parts.certificate is None else parts.claims.certificate())
 
 
-def _sorted(value: dict[str, JSON]) -> dict[str, JSON]:
+def sort_members(value: dict[str, JSON]) -> dict[str, JSON]:
+    """Objects with their members by name, whatever order they came in."""
     return {
-        name: _sorted(value[name]) if isinstance(value[name], dict) else value[name] for name in sorted(value)
+        name: sort_members(value[name]) if isinstance(value[name], dict) else value[name]
+        for name in sorted(value)
     }
 
 
@@ -329,7 +334,8 @@ def _page(parts: Parts) -> bytes | None:
     return None if parts.sealed is None else parts.sealed.revision
 
 
-def _trust_lists(trust: TrustList | Sequence[TrustList]) -> tuple[TrustList, ...]:
+def trust_lists(trust: TrustList | Sequence[TrustList]) -> tuple[TrustList, ...]:
+    """As a tuple. Raises: UsageError("no-trust"), TrustError("mock-mix")."""
     lists = (trust,) if isinstance(trust, TrustList) else tuple(trust)
     if not lists:
         raise UsageError("no-trust", "at least one trust list is needed")

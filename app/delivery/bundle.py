@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from app.storage.certificates import Reservation
+from app.storage.copies import CopyReservation
 from verifier.formats.bundle import Bundle, build_bundle
 from verifier.formats.evidence import Evidence, Part, build_evidence
 from verifier.formats.names import BUNDLE_TYPE
@@ -26,7 +27,9 @@ class Documents:
     credential: str
 
 
-def build_leaf_evidence(reservation: Reservation, *, document_kind: str, validity: str) -> Evidence:
+def build_leaf_evidence(
+    reservation: Reservation | CopyReservation, *, document_kind: str, validity: str
+) -> Evidence:
     """The evidence that opens every part of the leaf: a holder's own copy withholds nothing."""
     return Evidence(
         document_kind,
@@ -56,6 +59,27 @@ def assemble_bundle(
             page=documents.page,
             certificate=documents.data,
             timestamp=timestamp,
+        )
+    )
+
+
+def copy_entry_of(data: bytes, credential: str, evidence: Evidence) -> bytes:
+    """The 32 bytes for the log of a copy that was made without a page."""
+    issuer_signed = credential.split("~", 1)[0].encode("ascii")
+    return evidence.entry(data=data, page=None, credential=issuer_signed)
+
+
+def assemble_copy_bundle(
+    data: bytes, credential: str, evidence: Evidence, *, inclusion: str, status: bytes
+) -> bytes:
+    """The bundle of a copy without a page: what the city checks before a wallet gets the credential."""
+    return build_bundle(
+        Bundle(
+            credential=credential.encode("ascii"),
+            evidence=build_evidence(evidence),
+            inclusion=inclusion.encode("utf-8"),
+            status=status,
+            certificate=data,
         )
     )
 

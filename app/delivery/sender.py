@@ -32,6 +32,8 @@ REFUSED_SECONDS = 15
 """How long an account waits after the door refused something for it."""
 GIVE_UP_SECONDS = 30 * 86400
 """As long as a door keeps what nobody fetches."""
+OFFER_SECONDS = 86400
+"""As long as an offer's codes can count at most."""
 KEEP_PACKAGE_SECONDS = 7 * 86400
 """How long the city can put the same package again after the door has confirmed it."""
 KEEP_REFUSAL_SECONDS = 30 * 86400
@@ -51,6 +53,14 @@ class DoorPuts(Protocol):
 
     def delete_package(self, account: str, package_id: str) -> None:
         """Take an undelivered package back."""
+        ...
+
+    def put_offer(self, grant: str, body: bytes) -> None:
+        """Put the hashes of one offer to a wallet."""
+        ...
+
+    def delete_offer(self, grant: str) -> None:
+        """End an offer and its tokens."""
         ...
 
 
@@ -93,7 +103,7 @@ class Sender:
             except (MailboxError, ConflictError) as error:
                 # "No" is the door's own word (it forgot the account, lost the city's key, or lies): the row stays, and
                 # only what goes to the same account waits with it.
-                if at - row.made_at < GIVE_UP_SECONDS:
+                if at - row.made_at < (OFFER_SECONDS if row.kind == "offer" else GIVE_UP_SECONDS):
                     log.warning("outbox row %d (%s) refused: %s", row.position, row.kind, error)
                     self._refused[row.account] = at + REFUSED_SECONDS
                     continue
@@ -115,8 +125,17 @@ class Sender:
             self._put_package(row)
         elif row.kind == "withdrawal":
             self._door.delete_package(row.account, row.item_id)
+        elif row.kind == "offer":
+            self._put_offer(row)
+        elif row.kind == "offer-end":
+            self._door.delete_offer(row.item_id)
         else:
             self._door.put_answer(row.account, row.item_id, self._seal(row))
+
+    def _put_offer(self, row: OutboxRow) -> None:
+        # One whose time is over is of no more use to anybody, and the door would refuse it.
+        if parse_canonical_json(row.body)["expires"] > int(self._clock().timestamp()):
+            self._door.put_offer(row.item_id, row.body)
 
     def _put_package(self, row: OutboxRow) -> None:
         try:

@@ -3,7 +3,8 @@
     HOME/keys/          seal, credential, status, log … keys (only the signer opens them) and public certificates
     HOME/tokens/        one channel token a pair of processes, 0600
     HOME/stores/        one SQLite store a process
-    HOME/log/ chain/ witnesses/ public/ jpki/ mail/ trust/ logs/
+    HOME/log/ chain/ witnesses/ public/ jpki/ mail/ trust/ logs/ wallet-provider/ offers/
+    HOME/digital-auth/  the mock login provider, its cards, and the city's copies of its documents
     HOME/addresses.json which port each process answers on
 
 Production gives each process its own settings instead; this layout is for laptops, tests and the demo.
@@ -151,6 +152,44 @@ class Home:
     def staff_passwords(self) -> Path:
         """Name and password of the demo's members of staff (0600)."""
         return self.root / "staff-passwords.txt"
+
+    def jpki_token(self, body: str) -> Path:
+        """The credential of a body that may ask the card CA."""
+        return self.token(f"jpki-{body}")
+
+    @property
+    def digital_auth(self) -> Path:
+        """The mock login provider's clients, keys and store."""
+        return self.root / "digital-auth"
+
+    @property
+    def login_cards(self) -> Path:
+        """Mock cards (NAME.card) that can be held to the login provider."""
+        return self.digital_auth / "cards"
+
+    @property
+    def login_discovery(self) -> Path:
+        """The city's copy of the login provider's discovery document."""
+        return self.root / "login-discovery.json"
+
+    @property
+    def login_keys(self) -> Path:
+        """The city's copy of the login provider's keys."""
+        return self.root / "login-keys.json"
+
+    @property
+    def wallet_provider(self) -> Path:
+        """The mock authority of a wallet provider (模擬), and what it signs attestations with."""
+        return self.root / "wallet-provider"
+
+    @property
+    def wallet_attesters(self) -> Path:
+        """Its certificate alone, as city and street door read it."""
+        return self.wallet_provider / "authorities.pem"
+
+    def offers(self, resident_id: str) -> Path:
+        """The scripted phone and card of one resident (`akashi offer create`)."""
+        return self.root / "offers" / resident_id
 
     @property
     def contract(self) -> Path:

@@ -17,6 +17,7 @@ import orjson
 
 from app.house.contract import Contract, find_or_deploy_contract
 from app.house.home import Home
+from app.house.login_provider import CLIENT_ID, login_issuer, pin_login_provider
 from app.house.processes import Process, Processes, answers, answers_at, free_port, log_says, python
 from app.house.setup import (
     CITY,
@@ -33,7 +34,7 @@ from app.mailbox import CityMailbox
 from verifier.formats.signed_note import format_vkey
 from verifier.trust import TrustList
 
-PORTS: Final = ("chain", "trust-services", "jpki", "mail", "door", "log", "staff", *WITNESSES)
+PORTS: Final = ("chain", "trust-services", "jpki", "digital-auth", "mail", "door", "log", "staff", *WITNESSES)
 IPAMJ: Final = ("/usr/share/fonts/truetype/ipamj/ipamjm.ttf",)
 MAIL_SENDER: Final = "door@door.mihon.example"
 
@@ -90,9 +91,12 @@ class House:
         )
         start(self._trust_services())
         start(self._jpki())
+        start(self._digital_auth(), wait=False)
         start(self._mail())
         start(self._door())
         start(self._signer())
+        self.processes.wait_ready("digital-auth")
+        pin_login_provider(self.home, self.address("digital-auth"))
         start(self._gate())
         self._start_witnesses(contract)
         start(self._log(contract.address))
@@ -144,6 +148,24 @@ class House:
         )  # fmt: skip
         return Process("jpki", command, self._environment(), answers(port))
 
+    def _digital_auth(self) -> Process:
+        port, home = self.port("digital-auth"), self.home
+        command = python(
+            "-m", "app.counterparts.digital_auth", "serve", "--directory", str(home.digital_auth),
+            "--cards", str(home.login_cards), "--jpki-anchors", str(home.jpki_anchors),
+            "--jpki-address", self.address("jpki"), "--jpki-token", str(home.jpki_token("digital-auth")),
+            "--port", str(port),
+        )  # fmt: skip
+        return Process("digital-auth", command, self._environment(), answers(port))
+
+    def _login(self) -> Mapping[str, str]:
+        return {
+            "AKASHI_LOGIN_ISSUER": login_issuer(self.address("digital-auth")),
+            "AKASHI_LOGIN_CLIENT_ID": CLIENT_ID,
+            "AKASHI_LOGIN_DISCOVERY": str(self.home.login_discovery),
+            "AKASHI_LOGIN_KEYS": str(self.home.login_keys),
+        }
+
     def _mail(self) -> Process:
         port = self.port("mail")
         command = python(
@@ -160,6 +182,7 @@ class House:
             AKASHI_DOOR_CITY_KEYS=str(self.home.door_keys),
             AKASHI_DOOR_PUBLIC_DIR=str(self.home.public),
             AKASHI_DOOR_PORT=str(port),
+            AKASHI_DOOR_WALLET_ATTESTERS=str(self.home.wallet_attesters),
             AKASHI_DOOR_SMTP_HOST="127.0.0.1",
             AKASHI_DOOR_SMTP_PORT=str(self.port("mail")),
             AKASHI_DOOR_SMTP_SENDER=MAIL_SENDER,
@@ -181,6 +204,7 @@ class House:
             AKASHI_GATE_LETTERS=str(self.home.letters),
             AKASHI_JPKI_ANCHORS=str(self.home.jpki_anchors),
             AKASHI_TRAFFIC_LOG=str(self.home.logs / "traffic-gate.log"),
+            **self._login(),
         )
         command = python("-m", "app.registers.gate_process")
         return Process("gate", command, environment, answers_at(self.home.socket("gate")))
@@ -243,12 +267,15 @@ class House:
             AKASHI_LOG_TOKEN_FILE=str(self.home.token("log")),
             AKASHI_TRUST_SERVICES=self.address("trust-services"),
             AKASHI_JPKI_ADDRESS=self.address("jpki"),
+            AKASHI_JPKI_TOKEN_FILE=str(self.home.jpki_token("mihon-city")),
+            **self._login(),
             AKASHI_JPKI_ANCHORS=str(self.home.jpki_anchors),
             AKASHI_TRUST_DIR=str(self.home.trust),
             AKASHI_STAFF_ADDRESS=self.address("staff"),
             AKASHI_STAFF_TOKEN_FILE=str(self.home.token("staff")),
             AKASHI_SMTP_ADDRESS=f"127.0.0.1:{self.port('mail')}",
             AKASHI_TRAFFIC_LOG=str(self.home.traffic),
+            AKASHI_WALLET_ATTESTERS=str(self.home.wallet_attesters),
             AKASHI_STATUS_BEAT=str(self._settings.status_beat),
             AKASHI_IPAMJ_FONT=font,
         )
@@ -291,6 +318,7 @@ def addresses(house: House) -> list[tuple[str, str]]:
         *((f"witness {name} (模擬/MOCK)", house.address(name)) for name in WITNESSES),
         ("chain (模擬/MOCK)", house.address("chain")),
         ("card CA (模擬/MOCK)", house.address("jpki")),
+        ("login / デジタル認証アプリ (模擬/MOCK)", house.address("digital-auth")),
         ("mail (模擬/MOCK)", f"smtp://127.0.0.1:{house.port('mail')}"),
         ("issuer / 発行者", ISSUER),
     ]

@@ -17,12 +17,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from app.counterparts.jpki.authority import MockJpki
 from app.errors import CityError
 from app.house.home import Home
+from app.house.login_provider import LOGIN_KEY, make_login_provider, register_bodies
+from app.house.wallet_provider import make_wallet_provider
 from app.house.witnesses import make_witnesses
 from app.mailbox import format_door_keys
 from app.registers.city.generator import generate_city
 from app.registers.migrations import upgrade as upgrade_registers
 from app.registers.store import RegisterStore
-from app.sealing.key_files import create_token, read_private_key, write_private_key
+from app.sealing.key_files import create_private_file, create_token, read_private_key, write_private_key
 from app.sealing.pki import DemoPki, PkiSettings, create_demo_pki, load_demo_pki
 from app.sealing.signer_settings import write_demo_settings
 from app.storage.engine import open_store
@@ -42,7 +44,7 @@ MAX_STATUS_AGE: Final = 7 * 86400
 TRUST_SIGNERS: Final = 3
 TRUST_THRESHOLD: Final = 2
 TOKENS: Final = ("gate", "log", "staff", "counter")
-LAYOUT: Final = 3
+LAYOUT: Final = 5
 """Of the home: a higher one has things in it that a lower one has not."""
 
 
@@ -73,7 +75,12 @@ def set_up(home: Home, *, residents: int, seed: int, now: datetime) -> bool:
     for number in range(1, TRUST_SIGNERS + 1):
         write_private_key(home.trust_signer(number), ed25519.Ed25519PrivateKey.generate())
     MockJpki(home.jpki, now=now)
+    for body, credential in register_bodies(home, now=now).items():
+        create_private_file(home.jpki_token(body), credential.encode("ascii"))
+    make_login_provider(home, _public_p256(pki, LOGIN_KEY), redirect_uri=f"{ISSUER}/haip/login/callback")
     create_registers(home, residents=residents, seed=seed)
+    provider_key = make_wallet_provider(home.wallet_provider, now=now)
+    write_private_key(home.wallet_provider / "provider.key.pem", provider_key)
     create_log(home.log, ORIGIN)
     make_witnesses(home, log_verifier_key(home))
     # Written last: a home whose making was cut short is made anew by removing it, never half used.

@@ -1,4 +1,4 @@
-"""What the city pins of デジタル認証アプリ: its issuer, two addresses, and the keys of its ID tokens.
+"""What the city pins of デジタル認証アプリ: its issuer, three addresses, and the keys of its ID tokens.
 
 Read once from copies of the discovery document and the JWK set that lie in the city's settings. Nothing is fetched
 while somebody logs in, so a provider that is taken over cannot bring keys along; a change of keys is a change of settings.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -38,6 +39,7 @@ class LoginProvider:
 
     issuer, authorization_endpoint, token_endpoint  absolute addresses, compared as exact text
     keys             P-256 keys for ID tokens, by key id
+    userinfo_endpoint  likewise; "" where its document names none
     claims           the claims it says to give: `acr` and `auth_time` must be there if they are named here
     """
 
@@ -46,6 +48,7 @@ class LoginProvider:
     token_endpoint: str
     keys: Mapping[str, ec.EllipticCurvePublicKey]
     claims: frozenset[str]
+    userinfo_endpoint: str = ""
 
 
 def parse_login_provider(discovery: bytes, jwks: bytes, *, issuer: str, profile: str) -> LoginProvider:
@@ -66,17 +69,27 @@ def parse_login_provider(discovery: bytes, jwks: bytes, *, issuer: str, profile:
             if value not in document[name]:
                 raise SettingsError("login-provider", f"{name} does not have {value}")
         authorization, token = document["authorization_endpoint"], document["token_endpoint"]
+        userinfo = document.get("userinfo_endpoint", issuer)
         claims = frozenset(document.get("claims_supported", ()))
         keys = _parse_keys(jwks)
-        same_origin = all(_origin(address) == _origin(issuer) for address in (authorization, token))
+        same_origin = all(_origin(address) == _origin(issuer) for address in (authorization, token, userinfo))
     except (FormatError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise SettingsError("login-provider", "a document of the provider has another form") from error
     if not same_origin:
         raise SettingsError("login-provider", "an address is of another origin than the issuer")
-    for address in (issuer, authorization, token):
+    for address in (issuer, authorization, token, userinfo):
         if profile == "production" and not address.startswith("https://"):
             raise SettingsError("login-provider", "an address is not https")
-    return LoginProvider(issuer, authorization, token, keys, claims)
+    return LoginProvider(issuer, authorization, token, keys, claims, "" if userinfo == issuer else userinfo)
+
+
+def read_login_provider(discovery: Path, jwks: Path, *, issuer: str, profile: str) -> LoginProvider:
+    """`parse_login_provider` of two files. Raises: SettingsError."""
+    try:
+        documents = discovery.read_bytes(), jwks.read_bytes()
+    except OSError as error:
+        raise SettingsError("login-provider", "a document of the provider cannot be read") from error
+    return parse_login_provider(*documents, issuer=issuer, profile=profile)
 
 
 def _parse_keys(jwks: bytes) -> dict[str, ec.EllipticCurvePublicKey]:

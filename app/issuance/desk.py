@@ -24,6 +24,7 @@ from app.storage import repeats as repeat_store
 from app.storage.accounts import Account
 from app.storage.inbox import Envelope
 from app.storage.outbox import queue_answer
+from app.wallets.settings import WalletSettings
 from mobile_api.messages import BRINGS_ITS_KEY, AnswerBody, DeviceRequest, parse_statement
 from verifier.errors import FormatError
 from verifier.formats.encoding import JSON
@@ -40,6 +41,7 @@ SendMail = Callable[[str, str], None]
 class IntakeSettings:
     """city: six digits. envelope_kid: thumbprint of the city's envelope key. fee_yen: 0 while payment is a free twin.
 
+    wallets: None where no wallet of others gets anything.
     repeat_pause: seconds between two answers to one message. repeats_a_day: how many a message, a UTC day.
     mandate_device_age: seconds a device must be registered before it confirms a mandate without a letter.
     """
@@ -50,6 +52,7 @@ class IntakeSettings:
     repeat_pause: int = REPEAT_PAUSE
     repeats_a_day: int = REPEATS_A_DAY
     mandate_device_age: int = 3 * 86400
+    wallets: WalletSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,13 @@ from app.mandates.words import sentences
 from app.revocation.history import tell_revocations
 from app.revocation.withdrawal import withdraw_of_account
 from app.storage import accounts as account_store
+from app.storage import grants as grant_store
 from app.storage import requests as request_store
 from app.storage.accounts import ACTIVE, STOPPED, Account
 from app.storage.mandate_requests import requests_under_mandates
+from app.storage.requests import WALLET, Request
+from app.wallets.grants import end_unredeemed
+from app.wallets.login_history import tell_logins
 from mobile_api.messages import (
     DeviceEntry,
     Devices,
@@ -55,10 +59,12 @@ def stop_device(desk: Desk, letter: Letter, account: Account, body: StopDevice) 
     """Stop the device of a signing key, if it is the same resident's, and take back what it has not fetched."""
     with desk.store.begin() as connection:
         for other in account_store.find_accounts_of(connection, account.binding):
-            if same_thumbprint(other.signing_thumbprint, body.thumbprint) and account_store.change_state(
-                connection, other.account, before=ACTIVE, after=STOPPED
-            ):
+            if not same_thumbprint(other.signing_thumbprint, body.thumbprint):
+                continue
+            if account_store.change_state(connection, other.account, before=ACTIVE, after=STOPPED):
                 withdraw_of_account(connection, other.account, at=letter.at)
+            # What that phone offered and nobody has fetched yet is not fetched any more.
+            end_unredeemed(connection, account=other.account, at=letter.at)
         desk.answer(connection, letter, DEVICE_STOPPED)
 
 
@@ -92,16 +98,20 @@ def tell_history(desk: Desk, letter: Letter, account: Account, _body: HistoryWis
     happened = desk.gate.mandates.lines(binding=account.binding)
     with desk.store.begin() as connection:
         rows = request_store.find_of_account(connection, account.account, HISTORY_LINES)
+        rows += _others_for_wallets(connection, account, {row.request_id for row in rows})
         lines = [HistoryEntry(instant(account.registered_at), "registered", "登録しました", "Registered")]
         for row in sorted(rows, key=lambda r: r.accepted_at):
-            ja, en = _HISTORY_WORDS[row.state]
-            code = f"request-{row.state.replace('_', '-')}"
+            words = _WALLET_WORDS if row.corridor == WALLET else _HISTORY_WORDS
+            ja, en = words.get(row.state, _HISTORY_WORDS[row.state])
+            kind = "wallet" if row.corridor == WALLET else "request"
+            code = f"{kind}-{row.state.replace('_', '-')}"
             lines.append(HistoryEntry(instant(row.changed_at), code, ja, en))
         lines += _tell_revocations(connection, [row.request_id for row in rows])
+        lines += tell_logins(connection, account.binding, HISTORY_LINES)
         for event in happened:
-            words = sentences(event.what, event.mandate)
-            if words is not None:
-                lines.append(HistoryEntry(instant(event.at), event.what, *words))
+            said = sentences(event.what, event.mandate)
+            if said is not None:
+                lines.append(HistoryEntry(instant(event.at), event.what, *said))
         lines.sort(key=lambda line: line.at)
         desk.answer(connection, letter, History(tuple(lines[-HISTORY_LINES:])))
 
@@ -115,6 +125,28 @@ def _tell_revocations(connection: Connection, request_ids: Sequence[str]) -> lis
         for line in tell_revocations(connection, sorted(others))
     ]
 
+
+def _others_for_wallets(connection: Connection, account: Account, known: set[str]) -> list[Request]:
+    """Copies for wallets that another phone of this resident, or a login, asked for: everybody of them sees those."""
+    found = []
+    for grant in grant_store.find_of_binding(connection, account.binding, HISTORY_LINES):
+        if grant.request_id not in known:
+            row = request_store.find_request(connection, grant.request_id)
+            found += [] if row is None else [row]
+    return found
+
+
+_WALLET_WORDS: Final[dict[State, tuple[str, str]]] = {
+    State.ACCEPTED: ("ウォレットへの証明書の申請を受け付けました", "Certificate for a wallet requested"),
+    State.RELEASED: (
+        "証明書の写しがウォレットに入りました",
+        "Copies of the certificate were put into a wallet",
+    ),
+    State.REFUSED: (
+        "ウォレットへの証明書を発行できませんでした",
+        "The certificate for a wallet was refused",
+    ),
+}
 
 _HISTORY_WORDS: Final[dict[State, tuple[str, str]]] = {
     State.AWAITING_PAYMENT: ("証明書を申請しました (支払い待ち)", "Certificate requested (payment pending)"),

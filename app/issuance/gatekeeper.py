@@ -1,6 +1,7 @@
 """The last door inside: the city checks its own bundle with the employer's verifier, and refuses to let out what fails.
 
-It is asked with the trust list that everybody has, under the policy `issuance-gate`, and compares besides what the
+It is asked with the trust list that everybody has, under the policy `issuance-gate` (a copy for a wallet, which has no
+page: `copy-gate`), and compares besides what the
 verifier showed with what was meant: the same data, the same holder key.
 """
 
@@ -18,8 +19,9 @@ from verifier.errors import AkashiVerifierError
 from verifier.formats.bundle import parse_bundle
 from verifier.formats.credential import parse_credential, peek_claims
 from verifier.formats.encoding import parse_canonical_json
+from verifier.formats.evidence import parse_evidence
 from verifier.formats.jose import same_thumbprint, thumbprint
-from verifier.policy import ISSUANCE_GATE
+from verifier.policy import COPY_GATE, ISSUANCE_GATE, Policy
 from verifier.report import Outcome, Verdict
 from verifier.sources import OfflineSources
 from verifier.trust import TrustList
@@ -35,8 +37,25 @@ class Gatekeeper:
 
     def check(self, bundle: bytes, *, data: bytes, holder: ec.EllipticCurvePublicKey) -> None:
         """Raises GateError unless the bundle is VALID, shows exactly `data`, and is bound to `holder`."""
+        self._check(bundle, ISSUANCE_GATE, data=data, holder=holder)
+
+    def check_copy(self, bundle: bytes, *, data: bytes, holder: ec.EllipticCurvePublicKey) -> None:
+        """The same of a copy that was made without a page. Raises GateError, also if there is a trace of one."""
+        self._check(bundle, COPY_GATE, data=data, holder=holder)
+        try:
+            parts = parse_bundle(bundle)
+            names_page = peek_claims(parse_credential(parts.credential)).page_digest is not None
+            is_bare = parts.page is None and parse_evidence(parts.evidence).page.salt is not None
+        except AkashiVerifierError as error:
+            raise GateError("not-readable", error.code) from error
+        if names_page or not is_bare:
+            raise GateError("not-a-copy", "a copy for a wallet is made without a page")
+
+    def _check(
+        self, bundle: bytes, policy: Policy, *, data: bytes, holder: ec.EllipticCurvePublicKey
+    ) -> None:
         report = examine(
-            bundle, trust=self._trust(), policy=ISSUANCE_GATE, now=self._clock(), sources=OfflineSources()
+            bundle, trust=self._trust(), policy=policy, now=self._clock(), sources=OfflineSources()
         )
         if report.verdict is not Verdict.VALID:
             bad = (Outcome.FAIL, Outcome.UNDETERMINED)

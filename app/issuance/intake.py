@@ -48,6 +48,7 @@ from app.storage import inbox as inbox_store
 from app.storage import repeats as repeat_store
 from app.storage.accounts import ACTIVE, STOPPED, Account
 from app.storage.inbox import Envelope
+from app.wallets.offers import request_offer
 from mobile_api.messages import (
     AcceptMandate,
     ConfirmMail,
@@ -65,6 +66,7 @@ from mobile_api.messages import (
     RegisterByCode,
     RequestByMandate,
     RequestCertificate,
+    RequestOffer,
     StopDevice,
     open_envelope,
     verify_device_request,
@@ -95,6 +97,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     EndMandate: end_mandate,
     ListMandates: list_mandates,
     RequestByMandate: request_by_mandate,
+    RequestOffer: request_offer,
 }
 """What a registered phone may say."""
 
@@ -122,6 +125,7 @@ OPEN_TO_FROZEN: Final = (
     EndMandate,
     ListMandates,
     RequestByMandate,
+    RequestOffer,
 )
 
 
@@ -210,7 +214,9 @@ class Intake:
                 a_day=self._settings.repeats_a_day,
             ):
                 return self._drop("replayed")
-            body = answer_again(connection, request, self._gate, at=at, pause=pause)
+            body = answer_again(
+                connection, request, self._gate, at=at, pause=pause, wallets=self._settings.wallets
+            )
             self._desk.answer(connection, Letter(envelope, request, at), body, item=f"again-{at}")
         return None
 

@@ -65,6 +65,16 @@ _TEXTS: Final[dict[str, tuple[str, str, bool]]] = {
         "Please ask again; it is free of charge.",
         True,
     ),
+    "wallet-profile": (
+        "市はこの方式のウォレットにはまだ証明書を渡していません。アプリに証明書を受け取ることはできます。",
+        "The city does not issue to wallets in this way. You can receive the certificate in the app.",
+        False,
+    ),
+    "offer-over": (
+        "この申込みは使われたか、有効時間が過ぎました。もう一度はじめからお申し込みください。",
+        "This offer was used, or its time is over. Please ask for a new one.",
+        True,
+    ),
     # Word for word the tax office's own, so that no wording tells one cause from another.
     "counter": (COUNTER.ja, COUNTER.en, COUNTER.retry),
     "needs-card": (

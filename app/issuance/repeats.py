@@ -19,12 +19,15 @@ from app.issuance.states import OPEN, STAGE_OF, State
 from app.registers.gate_client import GateClient
 from app.storage import accounts as account_store
 from app.storage import certificates as certificate_store
+from app.storage import grants as grant_store
 from app.storage import repeats as repeat_store
 from app.storage import requests as request_store
 from app.storage import revocations as revocation_store
 from app.storage.accounts import ACTIVE, STOPPED
 from app.storage.outbox import queue_again
 from app.storage.requests import Request
+from app.wallets.grants import offer_of
+from app.wallets.settings import WalletSettings
 from mobile_api.messages import (
     AnswerBody,
     DeviceRequest,
@@ -36,10 +39,11 @@ from mobile_api.messages import (
     Registered,
     RequestByMandate,
     RequestCertificate,
+    RequestOffer,
 )
 from verifier.formats.jose import same_thumbprint, thumbprint
 
-REPEATABLE: Final = (Register, RegisterByCode, RequestCertificate, RequestByMandate)
+REPEATABLE: Final = (Register, RegisterByCode, RequestCertificate, RequestByMandate, RequestOffer)
 """What a phone cannot simply ask anew: the card signed it, and a request keeps its key until it ends."""
 REPEAT_PAUSE: Final = 60
 """Seconds after the last answer to a message before the same message is answered again."""
@@ -59,7 +63,13 @@ def where_it_stands(connection: Connection, known: Request) -> AnswerBody:
 
 
 def answer_again(
-    connection: Connection, request: DeviceRequest, gate: GateClient, *, at: int, pause: int = REPEAT_PAUSE
+    connection: Connection,
+    request: DeviceRequest,
+    gate: GateClient,
+    *,
+    at: int,
+    pause: int = REPEAT_PAUSE,
+    wallets: WalletSettings | None = None,
 ) -> AnswerBody:
     """The last answer to a handled message once more; a package is queued again if the city still has it.
 
@@ -77,6 +87,8 @@ def answer_again(
     if isinstance(body, Register | RegisterByCode):
         same = same_thumbprint(account.signing_thumbprint, thumbprint(body.signing_key))
         return Registered() if same else _refused(refusal("gone"))
+    if isinstance(body, RequestOffer) and wallets is not None:
+        return _offer_again(connection, request.account, body, wallets, at=at)
     if not isinstance(body, RequestCertificate | RequestByMandate):
         return _refused(refusal("gone"))
     known = request_store.find_by_key(connection, request.account, body.request.idempotency_key)
@@ -103,6 +115,18 @@ def answer_again(
     ):
         return _refused(refusal("gone"))
     return stands
+
+
+def _offer_again(
+    connection: Connection, account: str, body: RequestOffer, wallets: WalletSettings, *, at: int
+) -> AnswerBody:
+    grant = grant_store.find_by_wish(connection, account, body.wish.idempotency_key)
+    if grant is None:
+        return _refused(refusal("gone"))
+    try:
+        return offer_of(grant, body.wish.digest(), wallets, at=at)
+    except Refusal as no:
+        return _refused(no)
 
 
 def _refused(no: Refusal) -> Refused:

@@ -14,61 +14,36 @@ This module draws, seals, logs and encrypts nothing itself.
 from __future__ import annotations
 
 import hashlib
-import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, timezone
-from typing import Final, TypeVar
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine
 
-from app.claims.certificate_data import Authority
 from app.delivery.bundle import Documents, assemble_bundle, build_leaf_evidence, leaf_entry_of, pack_for_phone
-from app.errors import CityError, ConflictError, GateError, Refusal, UnavailableError
+from app.errors import ConflictError, Refusal, UnavailableError
+from app.issuance.corridor import JST, Corridor, StatusToken, WalkSettings, legal_day, need, validity
 from app.issuance.gatekeeper import Gatekeeper, check_subject
 from app.issuance.log_door import LogDoor
 from app.issuance.maker import Maker
 from app.issuance.refusals import refusal
 from app.issuance.states import STAGE_OF, State
 from app.registers.gate_client import GateClient
-from app.rendering.errors import NoRoomError, UnprintableError
 from app.storage import accounts as account_store
 from app.storage import certificates as certificate_store
 from app.storage import requests as request_store
 from app.storage.accounts import ACTIVE, STOPPED
 from app.storage.announcements import is_announced
-from app.storage.certificates import Reservation
 from app.storage.outbox import queue_answer, queue_item
 from app.storage.requests import Request
 from mobile_api.messages import PackageReady, Progress, Refused
-from verifier.fault import describe_fault
 from verifier.formats.encoding import parse_canonical_json
 from verifier.formats.jose import parse_jwk
-from verifier.formats.leaf import format_validity
 
-log = logging.getLogger("akashi.walk")
-JST: Final = timezone(timedelta(hours=9), "JST")
-T = TypeVar("T")
+__all__ = ["Walk", "WalkSettings"]
 
 
-@dataclass(frozen=True, slots=True)
-class WalkSettings:
-    """lease, patience in seconds; batch rows a step; after `max_attempts` tries a person has to look."""
-
-    authority: Authority
-    validity_days: int = 92
-    lease: int = 60
-    patience: int = 2
-    batch: int = 32
-    max_attempts: int = 200
-
-
-StatusToken = Callable[[int], bytes]
-"""The newest signed token of a status list, by number."""
-
-
-class Walk:
+class Walk(Corridor):
     """Walks requests. Several may run against one store: the compare-and-set decides."""
 
     def __init__(
@@ -83,14 +58,12 @@ class Walk:
         status_token: StatusToken,
         clock: Callable[[], datetime],
     ) -> None:
-        self._store = store
-        self._settings = settings
+        super().__init__(store, settings, clock=clock)
         self._gate = gate
         self._maker = maker
         self._log_door = log_door
         self._gatekeeper = gatekeeper
         self._status_token = status_token
-        self._clock = clock
 
     def run_once(self) -> int:
         """One round through all doors; returns how many rows moved."""
@@ -122,10 +95,10 @@ class Walk:
     def _make_one(self, row: Request) -> None:
         started = time.perf_counter()
         with self._store.begin() as connection:
-            reservation = _need(certificate_store.find_reservation(connection, row.request_id))
-            intake = _need(certificate_store.find_artifacts(connection, row.request_id))
-            account = _need(account_store.find_account(connection, row.account))
-        issued_on = _day(reservation.issued_at)
+            reservation = need(certificate_store.find_reservation(connection, row.request_id))
+            intake = need(certificate_store.find_artifacts(connection, row.request_id))
+            account = need(account_store.find_account(connection, row.account))
+        issued_on = legal_day(reservation.issued_at)
         released = self._gate.record(request_id=row.request_id)
         documents = self._maker.make(
             released,
@@ -135,7 +108,9 @@ class Walk:
             phone_signing_jwk=account.signing_jwk,
         )
         evidence = build_leaf_evidence(
-            reservation, document_kind=row.document_kind, validity=_validity(reservation)
+            reservation,
+            document_kind=row.document_kind,
+            validity=validity(reservation.issued_at, reservation.valid_until),
         )
         entry = leaf_entry_of(documents, evidence)
         with self._store.begin() as connection:
@@ -182,9 +157,9 @@ class Walk:
     def _release_one(self, row: Request) -> None:
         started = time.perf_counter()
         with self._store.begin() as connection:
-            reservation = _need(certificate_store.find_reservation(connection, row.request_id))
-            kept = _need(certificate_store.find_artifacts(connection, row.request_id))
-            account = _need(account_store.find_account(connection, row.account))
+            reservation = need(certificate_store.find_reservation(connection, row.request_id))
+            kept = need(certificate_store.find_artifacts(connection, row.request_id))
+            account = need(account_store.find_account(connection, row.account))
             announced = is_announced(connection, row.account, at=self._now())
         if not announced:
             # A new device's first package opens after the others were told, and not before (it only ever becomes true).
@@ -193,7 +168,9 @@ class Walk:
             raise ConflictError("documents-missing", row.request_id)
         documents = Documents(kept.page, kept.data, kept.credential)
         evidence = build_leaf_evidence(
-            reservation, document_kind=row.document_kind, validity=_validity(reservation)
+            reservation,
+            document_kind=row.document_kind,
+            validity=validity(reservation.issued_at, reservation.valid_until),
         )
         bundle = assemble_bundle(
             documents, evidence, inclusion=kept.proof, status=self._status_token(reservation.status_list)
@@ -243,54 +220,9 @@ class Walk:
                 at=self._now(),
             )
 
-    # ---- what every step does -----------------------------------------------------------------------------------
+    # ---- what the phone hears -----------------------------------------------------------------------------------
 
-    def _each(self, state: State, work: Callable[[Request], None]) -> int:
-        with self._store.begin() as connection:
-            rows = self._claim(connection, state)
-        moved = 0
-        for row in rows:
-            try:
-                moved += self._try(row, work)
-            except ConflictError as error:
-                log.info("request %s: discarded, %s", row.request_id, error.code)
-        return moved
-
-    def _try(self, row: Request, work: Callable[[Request], None]) -> bool:
-        """Do one step of one row, or note why not. Raises ConflictError when somebody else moved the row on."""
-        try:
-            work(row)
-            return True
-        except Refusal as no:
-            self._refuse(row, no)
-        except UnavailableError as error:
-            self._wait([row], error)
-        except ConflictError:
-            raise
-        except GateError as error:
-            log.error("request %s: the verifier did not accept it: %s", row.request_id, error)
-            self._fail(row, error)
-        except (UnprintableError, NoRoomError) as error:
-            # The same text will not fit the next time either: drawing fails closed, at once.
-            log.error("request %s: %s", row.request_id, error.code)
-            self._fail(row, error)
-        except CityError as error:
-            log.error("request %s: %s", row.request_id, error.code)
-            self._retry_or_fail(row, error)
-        except Exception as error:
-            # A defect of ours: this row is tried again and at last given to a person; the others go on.
-            log.error("request %s: unexpected %s", row.request_id, describe_fault(error))
-            self._retry_or_fail(row, CityError("internal"))
-        return False
-
-    def _claim(self, connection: Connection, state: State) -> list[Request]:
-        return request_store.claim(
-            connection, state, limit=self._settings.batch, at=self._now(), lease=self._settings.lease
-        )
-
-    def _move(self, connection: Connection, row: Request, after: State, *, step: str, started: float) -> None:
-        duration = round((time.perf_counter() - started) * 1000)
-        request_store.move(connection, row, after, at=self._now(), step=step, duration_ms=duration)
+    def _tell_stage(self, connection: Connection, row: Request, after: State) -> None:
         stage = STAGE_OF.get(after)
         if stage is not None and after is not State.RELEASED:
             queue_answer(
@@ -302,59 +234,12 @@ class Walk:
                 at=self._now(),
             )
 
-    def _refuse(self, row: Request, no: Refusal) -> None:
-        self._end(row, State.REFUSED, no)
-
-    def _fail(self, row: Request, error: CityError) -> None:
-        no = refusal("technical")
-        self._end(row, State.FAILED, Refusal(error.code, no.ja, no.en, retry=no.retry))
-
-    def _end(self, row: Request, state: State, no: Refusal) -> None:
-        with self._store.begin() as connection:
-            request_store.move(connection, row, state, at=self._now(), step=str(state), refusal_code=no.code)
-            certificate_store.drop_artifacts(connection, row.request_id)
-            queue_answer(
-                connection,
-                account=row.account,
-                item_id=f"refused-{row.request_id}",
-                in_reply_to=row.message_id,
-                body=Refused(no.code, no.ja, no.en, no.retry),
-                at=self._now(),
-            )
-
-    def _retry_or_fail(self, row: Request, error: CityError) -> None:
-        if row.attempts >= self._settings.max_attempts:
-            self._fail(row, error)
-        else:
-            self._wait([row], error)
-
-    def _wait(self, rows: Sequence[Request], error: CityError) -> None:
-        """Somebody was away: let go of the rows and come back after a moment; the console shows why."""
-        with self._store.begin() as connection:
-            for row in rows:
-                request_store.note_event(
-                    connection,
-                    row.request_id,
-                    at=self._now(),
-                    step="wait",
-                    state=row.state,
-                    reason=error.code,
-                )
-                request_store.give_back(connection, row, until=self._now() + self._settings.patience)
-
-    def _now(self) -> int:
-        return int(self._clock().timestamp())
-
-
-def _need(value: T | None) -> T:
-    if value is None:
-        raise ConflictError("row-missing", "a row that this state needs is not there")
-    return value
-
-
-def _day(seconds: int) -> date:
-    return datetime.fromtimestamp(seconds, UTC).astimezone(JST).date()
-
-
-def _validity(reservation: Reservation) -> str:
-    return format_validity(_day(reservation.issued_at), date.fromisoformat(reservation.valid_until))
+    def _tell_end(self, connection: Connection, row: Request, no: Refusal) -> None:
+        queue_answer(
+            connection,
+            account=row.account,
+            item_id=f"refused-{row.request_id}",
+            in_reply_to=row.message_id,
+            body=Refused(no.code, no.ja, no.en, no.retry),
+            at=self._now(),
+        )

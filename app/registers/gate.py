@@ -1,9 +1,10 @@
 """The register gate: stands between the base systems and the city's other processes, and gives out one
-record for one request that a resident's card has signed.
+record for one request that a resident's card has signed, or for which the resident logged in.
 
 It checks the card's signature itself, so that neither the street door nor the worker can ask for a person
 of their choice; it keeps who is who behind opaque bindings; and it is the one that authorises seals,
-because it is the process that saw the evidence and is not the one that asks for the seal. Whether a card
+because it is the process that saw the evidence and is not the one that asks for the seal. A login is shown
+by what the login provider signed (`login_gate`). Whether a card
 was revoked is asked by the worker (this zone has no way out); everything a certificate and a signature can
 show by themselves is checked here again.
 
@@ -30,21 +31,29 @@ from app.registers import counter_store, gate_store
 from app.registers.authorisation import build_authorisation
 from app.registers.counter import CounterDesk, CounterSettings
 from app.registers.gate_store import AuthorisedRequest
+from app.registers.login_gate import LoginEvidence, LoginGate
 from app.registers.mandates import MandateDesk, MandateSettings
 from app.registers.release import RecordRelease, Released
 from app.sealing.authorisation import Authorisation
-from mobile_api.messages import NO_REQUEST, CertificateRequest
+from mobile_api.messages import NO_REQUEST, CertificateRequest, WalletWish
+from verifier.errors import FormatError
+from verifier.formats.encoding import parse_json, sha256
+from verifier.formats.jose import parse_jws
+from verifier.formats.names import ISSUER_METADATA_TYP
 
 log = logging.getLogger("akashi.gate")
 
 STANDING_PREFIX: Final = "standing:"
-"""Requests of the city itself: `standing:status`, `standing:answer`, `standing:recipient`."""
+"""Requests of the city itself: `standing:status`, `standing:answer`, `standing:recipient`, `standing:login`."""
+METADATA_REQUEST: Final = "standing:wallet-metadata"
+METADATA_AN_HOUR: Final = 20
 
 # How many different digests may be authorised for one request and purpose. One is the rule; a repetition after a crash
 # may differ by its time-stamped revocation list, and the page code uses the credential's purpose too.
 DIGESTS_A_REQUEST: Final = {"page_seal": 4, "credential": 8}
+# A copy's draft is stored before its digest comes here, so a repetition never differs: one serial, one digest, a copy.
 # What the city signs for itself is bounded by rate instead: authorisations an hour.
-STANDING_AN_HOUR: Final = {"statement": 200_000, "status_list": 4_000}
+STANDING_AN_HOUR: Final = {"statement": 200_000, "status_list": 4_000, "login": 20_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +78,12 @@ class RegisterGate:
         cards: OfflineCardChecker,
         key: Ed25519PrivateKey,
         clock: Callable[[], datetime],
+        logins: LoginGate | None = None,
         *,
         mandates: MandateSettings | None = None,
         counter: CounterSettings | None = None,
     ) -> None:
+        self._logins = logins
         self._store = store
         self._registers = registers
         self._cards = cards
@@ -145,6 +156,70 @@ class RegisterGate:
             )
             gate_store.store_request(connection, request, at=int(now.timestamp()))
 
+    def open_offer(
+        self,
+        *,
+        request_id: str,
+        wish: WalletWish,
+        statement: str,
+        auth_cert: bytes,
+        auth_signature: bytes,
+    ) -> str:
+        """Authorise copies for a wallet, for which the bound card signed exactly this wish; returns the binding.
+
+        Raises Refusal.
+        """
+        now = self._clock()
+        auth = self._cards.check_authentication(
+            statement, auth_cert, auth_signature, purpose="request", request_digest=wish.digest(), now=now
+        )
+        with self._store.begin() as connection:
+            binding = gate_store.find_binding_of_card(connection, issuer=auth.issuer, serial=auth.serial)
+            if binding is None:
+                raise refusal("account")
+            _authorise_offer(connection, request_id, binding, wish, at=int(now.timestamp()))
+        return binding
+
+    def open_login_offer(
+        self, *, request_id: str, wish: WalletWish, evidence: LoginEvidence
+    ) -> tuple[str, bool]:
+        """Authorise copies for a wallet, for which somebody logged in at the pinned login provider.
+
+        (the binding, whether this login was never seen before). The same evidence for the same request again gives the
+        same. Raises Refusal.
+        """
+        if self._logins is None:
+            raise _not_authorised("no-login-provider")
+        now = self._clock()
+        at = int(now.timestamp())
+        seen = self._logins.check(evidence, request_id, wish.digest(), now=now)
+        self._logins.use_up(self._store, seen, request_id, at=at)
+        resident_id = self._logins.match(seen, now=now)
+        with self._store.begin() as connection:
+            binding, is_new = self._logins.bind(connection, seen, resident_id, at=at)
+            _authorise_offer(connection, request_id, binding, wish, at=at)
+            gate_store.note_access(connection, binding=binding, request_id=request_id, what="login", at=at)
+        return binding, is_new
+
+    def authorise_metadata(self, *, signing_input: bytes, serial: str) -> Authorisation:
+        """Authorise the signature of public wallet metadata by the credential key: the gate reads what is signed.
+
+        A digest alone would let its asker have any credential signed. `signing_input`: header and payload of the JWS,
+        ASCII. Raises Refusal.
+        """
+        now = self._clock()
+        at = int(now.timestamp())
+        if not _is_metadata(signing_input):
+            raise _not_authorised("not-metadata")
+        with self._store.begin() as connection:
+            recent = gate_store.count_recent(
+                connection, purpose="credential", since=at - 3600, request_id=METADATA_REQUEST
+            )
+            if recent >= METADATA_AN_HOUR:
+                raise _not_authorised("rate")
+            wish = SealWish("credential", sha256(signing_input), METADATA_REQUEST, serial)
+            return self._authorise_one(connection, wish, now)
+
     def record(self, *, request_id: str) -> Released:
         """The one record of an authorised request, if nothing speaks against it. Raises Refusal."""
         self.mandates.check_request(request_id)
@@ -187,28 +262,35 @@ class RegisterGate:
                     recent = gate_store.count_recent(connection, purpose=wish.purpose, since=at - 3600)
                     if recent >= limit:
                         raise _not_authorised("rate")
-                else:
-                    self._check_request_wish(connection, wish)
-                authorisation = build_authorisation(
-                    self._key,
-                    purpose=wish.purpose,
-                    digest=wish.digest,
-                    request_id=wish.request_id,
-                    serial=wish.serial,
-                    now=now,
-                    random=secrets.token_bytes(16),
-                )
-                gate_store.note_authorisation(
-                    connection,
-                    jti=authorisation.jti,
-                    request_id=wish.request_id,
-                    serial=wish.serial,
-                    purpose=wish.purpose,
-                    digest=wish.digest.hex(),
-                    at=at,
-                )
-                made.append(authorisation)
+                    made.append(self._authorise_one(connection, wish, now))
+                    continue
+                is_copy = self._check_request_wish(connection, wish)
+                noted = gate_store.COPY_PURPOSE if is_copy else wish.purpose
+                made.append(self._authorise_one(connection, wish, now, noted=noted))
         return made
+
+    def _authorise_one(
+        self, connection: Any, wish: SealWish, now: datetime, *, noted: str = ""
+    ) -> Authorisation:
+        authorisation = build_authorisation(
+            self._key,
+            purpose=wish.purpose,
+            digest=wish.digest,
+            request_id=wish.request_id,
+            serial=wish.serial,
+            now=now,
+            random=secrets.token_bytes(16),
+        )
+        gate_store.note_authorisation(
+            connection,
+            jti=authorisation.jti,
+            request_id=wish.request_id,
+            serial=wish.serial,
+            purpose=noted or wish.purpose,
+            digest=wish.digest.hex(),
+            at=int(now.timestamp()),
+        )
+        return authorisation
 
     def changes(self, *, after: int) -> list[tuple[int, str, str]]:
         """(number, binding, event) of residents since `after`: protection, death, corrected figures …; the
@@ -231,12 +313,17 @@ class RegisterGate:
         with self._store.begin() as connection:
             return gate_store.count_sealable(connection)
 
-    def _check_request_wish(self, connection: Any, wish: SealWish) -> None:
+    def _check_request_wish(self, connection: Any, wish: SealWish) -> bool:
+        """Whether it is for a wallet's copy. Raises Refusal if it may not be."""
         limit = DIGESTS_A_REQUEST.get(wish.purpose)
         if limit is None:
             raise _not_authorised("purpose")
-        if gate_store.find_request(connection, wish.request_id) is None:
+        request = gate_store.find_request(connection, wish.request_id)
+        if request is None:
             raise _not_authorised("unknown-request")
+        if request.copies:
+            self._check_copy_wish(connection, wish, request.copies)
+            return True
         serial = gate_store.find_serial(connection, request_id=wish.request_id)
         if serial is not None and not hmac.compare_digest(serial, wish.serial):
             raise _not_authorised("second-serial")
@@ -244,6 +331,18 @@ class RegisterGate:
             connection, request_id=wish.request_id, purpose=wish.purpose, without=wish.digest.hex()
         )
         if others >= limit:
+            raise _not_authorised("too-many")
+        return False
+
+    def _check_copy_wish(self, connection: Any, wish: SealWish, copies: int) -> None:
+        if wish.purpose != "credential":
+            raise _not_authorised("no-page")
+        gate_store.lock_request(connection, wish.request_id)
+        known = gate_store.find_digests(connection, request_id=wish.request_id)
+        if wish.serial in known:
+            if not hmac.compare_digest(known[wish.serial], wish.digest.hex()):
+                raise _not_authorised("second-digest")
+        elif len(known) >= copies or wish.digest.hex() in known.values():
             raise _not_authorised("too-many")
 
     def _resident(self, request_id: str) -> tuple[AuthorisedRequest, str]:
@@ -255,6 +354,35 @@ class RegisterGate:
         if request is None or resident_id is None:
             raise _not_authorised("unknown-request")
         return request, resident_id
+
+
+def _authorise_offer(connection: Any, request_id: str, binding: str, wish: WalletWish, *, at: int) -> None:
+    """Store that so many copies may be made for this request; the same again is fine. Raises Refusal."""
+    known = gate_store.find_request(connection, request_id)
+    if known is not None:
+        same = hmac.compare_digest(known.request_digest, wish.digest())
+        if known.binding != binding or known.copies != wish.copies or not same:
+            raise refusal("idempotency")
+        return
+    request = AuthorisedRequest(
+        request_id, binding, wish.digest(), wish.document_kind, wish.fiscal_year, wish.copies
+    )
+    gate_store.store_request(connection, request, at=at)
+
+
+def _is_metadata(signing_input: bytes) -> bool:
+    """Whether these bytes are the metadata of a credential issuer and nothing that a verifier takes for a credential."""
+    try:
+        jws = parse_jws(signing_input + b"." + b"A" * 86, typ=ISSUER_METADATA_TYP, max_bytes=256 << 10)
+        claims = parse_json(jws.payload)
+    except FormatError:
+        return False
+    return (
+        isinstance(claims, dict)
+        and isinstance(claims.get("credential_issuer"), str)
+        and claims.get("sub") == claims["credential_issuer"]
+        and not {"vct", "cnf", "_sd", "status", "iss"} & set(claims)
+    )
 
 
 def _not_authorised(why: str) -> Refusal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ import orjson
 
 from app.errors import Refusal, UnavailableError
 from app.frames import FrameClient
+from app.registers.login_gate import LoginEvidence
 from app.registers.mandate_client import CounterClient, MandateClient
 from app.registers.release import Released
 from app.sealing.authorisation import Authorisation, parse_authorisation
 from app.zones import Guard, Zone
+from mobile_api.messages import WalletWish
 from verifier.formats.encoding import base64_encode, hex_decode
 
 
@@ -76,6 +78,55 @@ class GateClient:
             auth_signature=base64_encode(auth_signature),
         )
 
+    def open_offer(
+        self,
+        *,
+        request_id: str,
+        document_kind: str,
+        fiscal_year: int,
+        purpose: str,
+        idempotency_key: str,
+        profile: str,
+        copies: int,
+        statement: str,
+        auth_cert: bytes,
+        auth_signature: bytes,
+    ) -> str:
+        """Have copies for a wallet authorised by the card's evidence; the opaque binding."""
+        answer = self._call(
+            "open_offer",
+            request_id=request_id,
+            document_kind=document_kind,
+            fiscal_year=fiscal_year,
+            purpose=purpose,
+            idempotency_key=idempotency_key,
+            profile=profile,
+            copies=copies,
+            statement=statement,
+            auth_cert=base64_encode(auth_cert),
+            auth_signature=base64_encode(auth_signature),
+        )
+        return str(answer["binding"])
+
+    def open_login_offer(
+        self, *, request_id: str, wish: WalletWish, evidence: LoginEvidence
+    ) -> tuple[str, bool]:
+        """Have copies for a wallet authorised by a login; (the opaque binding, whether this login is new)."""
+        answer = self._call(
+            "open_login_offer",
+            request_id=request_id,
+            document_kind=wish.document_kind,
+            fiscal_year=wish.fiscal_year,
+            purpose=wish.purpose,
+            idempotency_key=wish.idempotency_key,
+            profile=wish.profile,
+            copies=wish.copies,
+            id_token=evidence.id_token,
+            userinfo=evidence.userinfo,
+            salt=evidence.salt,
+        )
+        return str(answer["binding"]), answer["is_new"] is True
+
     def record(self, *, request_id: str) -> Released:
         """The one record of an authorised request."""
         answer = self._call("record", request_id=request_id)
@@ -94,6 +145,19 @@ class GateClient:
         item = {"purpose": purpose, "digest": digest.hex(), "request_id": request_id, "serial": serial}
         answer = self._call("authorise", items=[item])
         return parse_authorisation(answer["authorisations"][0])
+
+    def authorise_copies(self, request_id: str, digests: Mapping[str, bytes]) -> list[Authorisation]:
+        """One authorisation by the credential key for each serial's digest, in order, in one call."""
+        items = [
+            {"purpose": "credential", "digest": digest.hex(), "request_id": request_id, "serial": serial}
+            for serial, digest in digests.items()
+        ]
+        return [parse_authorisation(made) for made in self._call("authorise", items=items)["authorisations"]]
+
+    def authorise_metadata(self, *, signing_input: bytes, serial: str) -> Authorisation:
+        """An authorisation for public wallet metadata; the gate reads what is to be signed."""
+        answer = self._call("authorise_metadata", signing_input=signing_input.decode("ascii"), serial=serial)
+        return parse_authorisation(answer["authorisation"])
 
     def changes(self, *, after: int) -> list[tuple[int, str, str]]:
         """(number, binding, event) since `after`."""

@@ -18,8 +18,9 @@ from app.errors import CityError, Refusal
 from app.frames import is_token
 from app.registers.gate import RegisterGate, SealWish
 from app.registers.gate_mandate_door import mandate_operations
+from app.registers.login_gate import LoginEvidence
 from app.zones import Guard, Zone
-from mobile_api.messages import CertificateRequest
+from mobile_api.messages import MAX_COPIES, CertificateRequest, WalletWish
 from verifier.errors import FormatError
 from verifier.fault import describe_fault
 from verifier.formats.encoding import base64_decode, hex_decode
@@ -44,6 +45,9 @@ class GateDoor:
         self._operations: Mapping[str, Callable[[Mapping[str, Any]], Answer]] = {
             "register": self._register,
             "open_request": self._open_request,
+            "open_offer": self._open_offer,
+            "open_login_offer": self._open_login_offer,
+            "authorise_metadata": self._authorise_metadata,
             "record": self._record,
             "recheck": self._recheck,
             "authorise": self._authorise,
@@ -98,6 +102,30 @@ class GateDoor:
         )
         return {}
 
+    def _open_login_offer(self, m: Mapping[str, Any]) -> Answer:
+        evidence = LoginEvidence(str(m["id_token"]), str(m["userinfo"]), str(m["salt"]))
+        binding, is_new = self._gate.open_login_offer(
+            request_id=str(m["request_id"]), wish=_wallet_wish(m), evidence=evidence
+        )
+        return {"binding": binding, "is_new": is_new}
+
+    def _open_offer(self, m: Mapping[str, Any]) -> Answer:
+        wish = _wallet_wish(m)
+        binding = self._gate.open_offer(
+            request_id=str(m["request_id"]),
+            wish=wish,
+            statement=str(m["statement"]),
+            auth_cert=base64_decode(m["auth_cert"]),
+            auth_signature=base64_decode(m["auth_signature"]),
+        )
+        return {"binding": binding}
+
+    def _authorise_metadata(self, m: Mapping[str, Any]) -> Answer:
+        made = self._gate.authorise_metadata(
+            signing_input=str(m["signing_input"]).encode("ascii"), serial=str(m["serial"])
+        )
+        return {"authorisation": made.as_json()}
+
     def _record(self, m: Mapping[str, Any]) -> Answer:
         released = self._gate.record(request_id=str(m["request_id"]))
         return {
@@ -138,6 +166,20 @@ class GateDoor:
 
     def _tally(self, _m: Mapping[str, Any]) -> Answer:
         return {"documents": self._gate.tally()}
+
+
+def _wallet_wish(m: Mapping[str, Any]) -> WalletWish:
+    wish = WalletWish(
+        str(m["document_kind"]),
+        int(m["fiscal_year"]),
+        str(m["purpose"]),
+        str(m["idempotency_key"]),
+        str(m["profile"]),
+        int(m["copies"]),
+    )
+    if not 1 <= wish.copies <= MAX_COPIES:
+        raise ValueError("copies")
+    return wish
 
 
 def _no(code: str) -> Answer:

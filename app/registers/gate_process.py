@@ -17,6 +17,7 @@ from app.errors import CityError
 from app.frames import FrameServer, read_token
 from app.identity.card_certificate import load_card_trust
 from app.identity.card_evidence import OfflineCardChecker
+from app.identity.login_provider import read_login_provider
 from app.registers.authorisation import read_gate_key
 from app.registers.counter import CounterSettings
 from app.registers.counter_door import PREFIX, CounterDoor
@@ -24,6 +25,7 @@ from app.registers.gate import RegisterGate
 from app.registers.gate_door import GateDoor
 from app.registers.gate_store import upgrade_gate_store
 from app.registers.letters import LetterBox
+from app.registers.login_gate import LoginGate
 from app.registers.mandates import MandateSettings
 from app.registers.release import RecordRelease
 from app.registers.store import RegisterStore
@@ -44,12 +46,14 @@ def build_gate(settings: GateSettings) -> FrameServer:
     """The gate's server, bound and not yet serving."""
     store = open_store(settings.store)
     upgrade_gate_store(store)
+    registers = RecordRelease(RegisterStore(open_store(settings.registers)), settings.city)
     gate = RegisterGate(
         store,
-        RecordRelease(RegisterStore(open_store(settings.registers)), settings.city),
+        registers,
         OfflineCardChecker(load_card_trust(settings.jpki_anchors, profile=settings.profile), settings.city),
         read_gate_key(settings.key_file),
         utc_now,
+        _build_logins(settings, registers),
         mandates=MandateSettings(
             settings.city, letters=None if settings.letters is None else LetterBox(settings.letters)
         ),
@@ -65,6 +69,14 @@ def build_gate(settings: GateSettings) -> FrameServer:
         return counter.handle(message) if at_counter else door.handle(message)
 
     return FrameServer(settings.socket, handle)
+
+
+def _build_logins(settings: GateSettings, registers: RecordRelease) -> LoginGate | None:
+    login = settings.login
+    if login is None:
+        return None
+    provider = read_login_provider(login.discovery, login.keys, issuer=login.issuer, profile=settings.profile)
+    return LoginGate(provider, login.client_id, registers)
 
 
 def main() -> int:

@@ -1,5 +1,5 @@
-"""The register gate's own store: which card belongs to which resident, and what was authorised. One writer:
-the gate.
+"""The register gate's own store: which card and which login belongs to which resident, and what was authorised. One
+writer: the gate.
 
 It stands in the number-using zone beside the registers. Times are Unix seconds UTC.
 """
@@ -21,6 +21,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    delete,
     func,
     insert,
     literal,
@@ -28,6 +29,7 @@ from sqlalchemy import (
 )
 
 from app.storage.engine import upgrade_store
+from app.storage.once import insert_once
 
 metadata = MetaData()
 Serial = BigInteger().with_variant(Integer, "sqlite")
@@ -57,6 +59,8 @@ authorised_requests = Table(
     Column("request_digest", String(64), nullable=False),
     Column("document_kind", String(64), nullable=False),
     Column("fiscal_year", Integer, nullable=False),
+    # 0: one certificate with its page, for a phone. More: that many copies without a page, for a wallet.
+    Column("copies", Integer, nullable=False, server_default="0"),
     Column("authorised_at", BigInteger, nullable=False),
 )
 
@@ -70,6 +74,27 @@ authorisations = Table(
     Column("purpose", String(32), nullable=False),
     Column("digest", String(64), nullable=False),
     Column("made_at", BigInteger, nullable=False),
+)
+
+# A login at the login provider (SHA-256 of issuer and pairwise subject) and whose it is. Bound once, by the four
+# attributes; more than one may be a resident's, for a new card makes a new subject.
+logins = Table(
+    "logins",
+    metadata,
+    Column("login", String(64), primary_key=True),
+    Column("binding", String(64), nullable=False, index=True),
+    Column("bound_at", BigInteger, nullable=False),
+)
+
+# ID tokens that were used up, by SHA-256 of their nonce. `evidence` is the hash of what came with it: the same evidence
+# for the same request may come again after a crash, and nothing else.
+login_tokens = Table(
+    "login_tokens",
+    metadata,
+    Column("nonce", String(64), primary_key=True),
+    Column("request_id", String(64), nullable=False),
+    Column("evidence", String(64), nullable=False),
+    Column("used_at", BigInteger, nullable=False),
 )
 
 access_log = Table(
@@ -96,20 +121,21 @@ def upgrade_gate_store(engine: Engine) -> None:
 
 @dataclass(frozen=True, slots=True)
 class AuthorisedRequest:
-    """One request the gate saw card evidence for."""
+    """One request the gate saw evidence for; copies: 0 = a certificate with its page, else so many copies without."""
 
     request_id: str
     binding: str
     request_digest: str
     document_kind: str
     fiscal_year: int
+    copies: int = 0
 
 
 def bind_card(connection: Connection, *, resident_id: str, issuer: str, serial: str, at: int) -> str:
     """Bind a card (issuer, serial of its user-authentication certificate) to a resident; returns the opaque
     binding.
     """
-    binding = bind_resident(connection, resident_id=resident_id, at=at)
+    binding = _binding_for(connection, resident_id, at=at)
     known = find_binding_of_card(connection, issuer=issuer, serial=serial)
     if known is None:
         connection.execute(insert(cards).values(issuer=issuer, serial=serial, binding=binding, bound_at=at))
@@ -120,9 +146,49 @@ def bind_card(connection: Connection, *, resident_id: str, issuer: str, serial: 
 
 def bind_resident(connection: Connection, *, resident_id: str, at: int) -> str:
     """The resident's opaque binding, made if there is none."""
-    known = find_binding_of(connection, resident_id)
-    if known is not None:
-        return known
+    return _binding_for(connection, resident_id, at=at)
+
+
+def bind_login(connection: Connection, *, resident_id: str, login: str, at: int) -> tuple[str, bool]:
+    """Bind a login (hash, 64 hex characters) to a resident; (the opaque binding, whether it is new).
+
+    Raises ValueError when it is bound to somebody else.
+    """
+    binding = _binding_for(connection, resident_id, at=at)
+    is_new = insert_once(connection, logins, login=login, binding=binding, bound_at=at)
+    if not is_new and find_binding_of_login(connection, login) != binding:
+        raise ValueError("this login is bound to somebody else")
+    return binding, is_new
+
+
+def find_binding_of_login(connection: Connection, login: str) -> str | None:
+    """The binding of a login, if it was bound."""
+    row = connection.execute(select(logins.c.binding).where(logins.c.login == login)).first()
+    return None if row is None else row.binding
+
+
+def take_login_token(connection: Connection, *, nonce: str, request_id: str, evidence: str, at: int) -> bool:
+    """Use an ID token up, in one statement; all three are hashes or ids. False if it was used for anything else."""
+    if insert_once(
+        connection, login_tokens, nonce=nonce, request_id=request_id, evidence=evidence, used_at=at
+    ):
+        return True
+    t = login_tokens.c
+    same = connection.execute(
+        select(t.nonce).where(t.nonce == nonce, t.request_id == request_id, t.evidence == evidence)
+    ).first()
+    return same is not None
+
+
+def drop_login_tokens(connection: Connection, *, before: int) -> None:
+    """Forget tokens that have long expired: their dates refuse them."""
+    connection.execute(delete(login_tokens).where(login_tokens.c.used_at < before))
+
+
+def _binding_for(connection: Connection, resident_id: str, *, at: int) -> str:
+    row = connection.execute(select(bindings.c.binding).where(bindings.c.resident_id == resident_id)).first()
+    if row is not None:
+        return str(row.binding)
     binding = secrets.token_hex(16)
     connection.execute(insert(bindings).values(binding=binding, resident_id=resident_id, bound_at=at))
     return binding
@@ -153,6 +219,15 @@ def find_request(connection: Connection, request_id: str) -> AuthorisedRequest |
     columns = [authorised_requests.c[name] for name in AuthorisedRequest.__slots__]
     row = connection.execute(select(*columns).where(authorised_requests.c.request_id == request_id)).first()
     return None if row is None else AuthorisedRequest(*row)
+
+
+def lock_request(connection: Connection, request_id: str) -> None:
+    """Hold a request until the commit: what is counted of it then cannot be outrun by another call."""
+    connection.execute(
+        select(authorised_requests.c.request_id)
+        .where(authorised_requests.c.request_id == request_id)
+        .with_for_update()
+    ).first()
 
 
 def find_requests_of(connection: Connection, binding: str, fiscal_year: int) -> list[str]:
@@ -196,15 +271,29 @@ def count_digests(connection: Connection, *, request_id: str, purpose: str, with
     )
 
 
-def count_recent(connection: Connection, *, purpose: str, since: int) -> int:
-    """How many authorisations of a purpose were made since a time."""
+def count_recent(connection: Connection, *, purpose: str, since: int, request_id: str = "") -> int:
+    """How many authorisations of a purpose (and, if given, of a request) were made since a time."""
+    a = authorisations.c
+    of_request = (a.request_id == request_id,) if request_id else ()
     return int(
         connection.execute(
             select(func.count())
             .select_from(authorisations)
-            .where(authorisations.c.purpose == purpose, authorisations.c.made_at >= since)
+            .where(a.purpose == purpose, a.made_at >= since, *of_request)
         ).scalar_one()
     )
+
+
+def find_digests(connection: Connection, *, request_id: str) -> dict[str, str]:
+    """Serial → digest (hex) of what was authorised first for each serial of a request."""
+    a = authorisations.c
+    rows = connection.execute(
+        select(a.serial, a.digest).where(a.request_id == request_id).order_by(a.position)
+    )
+    found: dict[str, str] = {}
+    for row in rows:
+        found.setdefault(row.serial, row.digest)
+    return found
 
 
 def find_serial(connection: Connection, *, request_id: str) -> str | None:

@@ -16,6 +16,7 @@ from app.revocation.withdrawal import LYING_SECONDS, UNDELIVERED_SECONDS, withdr
 from app.storage import accounts as account_store
 from app.storage.accounts import ACTIVE, FROZEN
 from app.storage.progress import read_progress, store_progress
+from app.wallets.withdrawal import withdraw_copies
 
 __all__ = ["LYING_SECONDS", "UNDELIVERED_SECONDS", "follow_changes"]
 
@@ -38,6 +39,7 @@ def follow_changes(store: Engine, gate: GateClient, *, at: int) -> int:
                 for account in account_store.find_accounts_of(connection, binding):
                     account_store.change_state(connection, account.account, before=ACTIVE, after=FROZEN)
                     withdraw_of_account(connection, account.account, at=at)
+                withdraw_copies(connection, binding, at=at)
             if corrected:
                 supersede(connection, binding, corrected, number=number, at=at)
             store_progress(connection, "gate-changes", number)

@@ -9,7 +9,9 @@ from sqlalchemy import Connection
 
 from app.issuance.states import State
 from app.revocation.reasons import Reason
+from app.storage import accounts as account_store
 from app.storage import certificates as certificate_store
+from app.storage import grants as grant_store
 from app.storage import requests as request_store
 from app.storage import revocations as revocation_store
 from app.storage.copies import drop_copy_documents, has_released_copies
@@ -41,15 +43,24 @@ def revoke_certificate(connection: Connection, request_id: str, *, reason: str, 
         connection, request_id, at=at, step="revoke", state=request.state, reason="revoked"
     )
     drop_copy_documents(connection, request_id, at=at)
-    queue_answer(
-        connection,
-        account=request.account,
-        item_id=f"revoked-{request_id}",
-        in_reply_to=None,
-        body=REVOKED,
-        at=at,
-    )
+    for account in _who_hears(connection, request):
+        queue_answer(
+            connection,
+            account=account,
+            item_id=f"revoked-{request_id}",
+            in_reply_to=None,
+            body=REVOKED,
+            at=at,
+        )
     return True
+
+
+def _who_hears(connection: Connection, request: Request) -> list[str]:
+    """The phone that asked; for copies in a wallet every phone of the resident, since a login has none of its own."""
+    grant = grant_store.find_by_request(connection, request.request_id)
+    if grant is None:
+        return [request.account]
+    return [found.account for found in account_store.find_accounts_of(connection, grant.binding)]
 
 
 def forget_documents(connection: Connection, request: Request, *, at: int) -> None:

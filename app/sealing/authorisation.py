@@ -29,7 +29,7 @@ from verifier.formats.encoding import (
 )
 
 LABEL: Final = b"akashi/authorisation/v1\n"
-PURPOSES: Final = frozenset({"page_seal", "credential", "status_list", "statement"})
+PURPOSES: Final = frozenset({"page_seal", "credential", "status_list", "statement", "login"})
 JTI_BYTES: Final = 16
 MAX_LIFETIME_SECONDS: Final = 600
 

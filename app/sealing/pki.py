@@ -48,6 +48,7 @@ CITY_KEYS: Final[dict[str, str]] = {
     "credential-1": "credential",
     "status-list-1": "status_list",
     "statement-1": "statement",
+    "login-1": "login",
     "envelope-1": "envelope",
     "checkpoint-1": "checkpoint",
 }

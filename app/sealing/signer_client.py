@@ -28,6 +28,7 @@ DEFAULT_KEYS: Final[Mapping[str, str]] = {
     "credential": "credential-1",
     "status_list": "status-list-1",
     "statement": "statement-1",
+    "login": "login-1",
     "envelope": "envelope-1",
     "checkpoint": "checkpoint-1",
 }

@@ -1,6 +1,6 @@
 """What the signer may be asked: the items of a batch read strictly, and who may ask for what. Pure.
 
-    channel worker  sign (page_seal, credential, status_list, statement: each with an authorisation), agree,
+    channel worker  sign (page_seal, credential, status_list, statement, login: each with an authorisation), agree,
     public channel log     sign-checkpoint (a checkpoint, or an anchor receipt of one), public
 
 A note of the log is one of two texts, told apart by their first lines; nothing else is signed with that key.

@@ -21,7 +21,8 @@ from verifier.formats.encoding import JSON, canonical_json
 
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
-    """`kind` is answer | package | withdrawal; `body` JSON (answer), ciphertext (package) or empty.
+    """`kind` is answer | package | withdrawal | offer | offer-end; `body` JSON (answer, offer), ciphertext (package) or
+    empty.
 
     `made_at` Unix seconds.
     """
@@ -88,7 +89,7 @@ def queue_answer(
 def queue_item(
     connection: Connection, *, kind: str, account: str, item_id: str, body: bytes, at: int
 ) -> None:
-    """Queue a package or a withdrawal, once."""
+    """Queue a package, a withdrawal, an offer or its end, once."""
     if not _is_queued(connection, kind, account, item_id):
         connection.execute(
             insert(outbox).values(kind=kind, account=account, item_id=item_id, body=body, made_at=at)

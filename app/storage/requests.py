@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, and_, insert, or_, select, update
 
@@ -16,12 +16,16 @@ from app.errors import ConflictError
 from app.issuance.states import State, may_follow
 from app.storage.tables import events, requests
 
+PHONE: Final = "phone"
+WALLET: Final = "wallet"
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """One wish for one certificate. Times are Unix seconds UTC.
 
     register_position: how far the registers' change feed was when the record was read; None until then.
+    corridor: PHONE (one certificate with its page) or WALLET (copies without page).
     """
 
     request_id: str
@@ -37,6 +41,7 @@ class Request:
     accepted_at: int
     changed_at: int
     register_position: int | None = None
+    corridor: str = PHONE
 
 
 _FIELDS = tuple(Request.__slots__)
@@ -99,9 +104,15 @@ def find_of_account(connection: Connection, account: str, limit: int) -> list[Re
     return [_request(row) for row in rows]
 
 
-def claim(connection: Connection, state: State, *, limit: int, at: int, lease: int) -> list[Request]:
+def claim(
+    connection: Connection, state: State, *, limit: int, at: int, lease: int, corridor: str = PHONE
+) -> list[Request]:
     """Take up to `limit` rows of `state` that nobody holds, oldest first, under a fresh token for `lease` seconds."""
-    free = and_(requests.c.state == state, or_(requests.c.lease_until.is_(None), requests.c.lease_until < at))
+    free = and_(
+        requests.c.state == state,
+        requests.c.corridor == corridor,
+        or_(requests.c.lease_until.is_(None), requests.c.lease_until < at),
+    )
     ids = [
         row.request_id
         for row in connection.execute(
@@ -178,6 +189,18 @@ def move(
         duration_ms=duration_ms,
         reason=refusal_code,
     )
+
+
+def require_held(connection: Connection, request: Request) -> None:
+    """Make sure that this worker still holds the row it claimed, until the commit. Raises ConflictError("moved-on")."""
+    r = requests.c
+    result = connection.execute(
+        update(requests)
+        .where(r.request_id == request.request_id, r.state == request.state, r.token == request.token)
+        .values(token=request.token)
+    )
+    if result.rowcount != 1:
+        raise ConflictError("moved-on", request.request_id)
 
 
 def note_event(

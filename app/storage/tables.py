@@ -106,6 +106,8 @@ requests = Table(
     Column("refusal_code", String(64)),
     # How far the registers' change feed was when the record was read; NULL until then.
     Column("register_position", BigInteger),
+    # phone: one certificate with its page; wallet: copies without page.
+    Column("corridor", String(16), nullable=False, server_default="phone"),
     Column("accepted_at", BigInteger, nullable=False),
     Column("changed_at", BigInteger, nullable=False),
     UniqueConstraint("account", "idempotency_key", name="requests_once"),

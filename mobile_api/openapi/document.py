@@ -12,17 +12,37 @@ from typing import Any, Final
 from flask import Blueprint, Flask, Response
 
 from mobile_api.door import the_door
-from mobile_api.openapi import accounts, city, health, mailbox, public_files, submissions
+from mobile_api.openapi import (
+    accounts,
+    city,
+    health,
+    mailbox,
+    presentations,
+    public_files,
+    submissions,
+    wallet_city,
+    wallets,
+)
 from mobile_api.openapi.pieces import SCHEMAS, SECURITY_SCHEMES, Piece
 from verifier.formats.encoding import canonical_json
 
 VERSION: Final = "1"
-PARTS: Final = (accounts, mailbox, submissions, city, public_files, health)
+PARTS: Final = (
+    accounts,
+    mailbox,
+    submissions,
+    presentations,
+    city,
+    public_files,
+    health,
+    wallets,
+    wallet_city,
+)
 ROUTE: Final = "x-akashi-route"
 """On a path of the description: the route that serves it, where its template is not the path itself."""
 
 _METHODS: Final = frozenset({"get", "put", "post", "delete", "patch"})
-_CONVERTER: Final = re.compile(r"<(?:[a-z]+:)?([a-z_]+)>")
+_CONVERTER: Final = re.compile(r"<(?:[a-z]+(?:\([^)]*\))?:)?([a-z_]+)>")
 blueprint = Blueprint("openapi", __name__)
 
 

@@ -45,6 +45,11 @@ SECURITY_SCHEMES: Final[Piece] = {
         "bearerFormat": "JWT",
         "description": "An ES256 JWT by a mailbox key of the city, for one call: htm, htu, body, iat, exp, jti.",
     },
+    "walletToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The access token of a wallet; with the scheme DPoP and its proof where it is bound to a key.",
+    },
     "upload": {
         "type": "apiKey",
         "in": "header",

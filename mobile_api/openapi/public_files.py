@@ -29,6 +29,8 @@ _LEVEL: Final = path_part("level", r"^(entries|[0-9]|[1-5][0-9]|6[0-3])$", "leve
 _INDEX: Final = path_part("index", r"^[0-9]{3}$", "index of the tile")
 _WIDTH: Final = path_part("width", r"^(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9][0-9]?)$", "entries in it")
 _FILE: Final = path_part("file", r"^[1-9][0-9]{0,8}\.root\.json$", "version of the list, then .root.json")
+_WALLETS: Final = path_part("description", r"^(p1|p2|vct|jwt-vc-issuer)$", "profile, type or keys")
+_SIGNED: Final = path_part("signed", r"^p[12]$", "profile")
 
 KINDS: Final[tuple[tuple[str, str, str, tuple[Piece, ...]], ...]] = (
     ("log/{log}/checkpoint", "log/1/checkpoint", "The newest checkpoint", (_LOG,)),
@@ -46,6 +48,8 @@ KINDS: Final[tuple[tuple[str, str, str, tuple[Piece, ...]], ...]] = (
     ("status/{number}", "status/1", "A status list token", (_NUMBER,)),
     ("trust/{file}", "trust/1.root.json", "The trust list of a version", (_FILE,)),
     ("trust/root.json", "trust/root.json", "The newest trust list", ()),
+    ("wallets/{description}.json", "wallets/p1.json", "What the city says of itself to wallets", (_WALLETS,)),
+    ("wallets/{signed}.jwt", "wallets/p1.jwt", "The same, signed by the city", (_SIGNED,)),
 )  # fmt: skip
 """Template below /{city}/, an example of it, what it is, its parameters besides the city."""
 

@@ -5,11 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import and_, delete, or_, select
 
 from mobile_api.settings import Settings
 from mobile_api.store.engine import Store
-from mobile_api.store.tables import answers, envelopes, nonces, packages, requests, submissions, used_tokens
+from mobile_api.store.tables import (
+    answers,
+    envelopes,
+    nonces,
+    packages,
+    presentations,
+    requests,
+    submissions,
+    used_tokens,
+)
+from mobile_api.store.wallet_exchanges import sweep_exchanges
+from mobile_api.store.wallet_grants import sweep_grants
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +32,10 @@ class Swept:
     envelopes: int
     nonces: int
     submissions: int
+    presentations: int
     requests: int
     tokens: int
+    wallets: int
 
 
 def to_minute(now: datetime) -> int:
@@ -53,6 +66,13 @@ def sweep(store: Store, settings: Settings, now: datetime) -> Swept:
                 ),
             )
         ),
+        "presentations": delete(presentations).where(
+            or_(
+                and_(presentations.c.expires_minute <= minute, presentations.c.answer.is_(None)),
+                presentations.c.expires_minute <= minute - settings.keep_presentation,
+                presentations.c.fetched_minute <= minute - settings.keep_fetched_presentation,
+            )
+        ),
         "tokens": delete(used_tokens).where(used_tokens.c.until_minute < minute),
     }
     gone = {}
@@ -66,4 +86,6 @@ def sweep(store: Store, settings: Settings, now: datetime) -> Swept:
             requests.c.request_id.not_in(select(submissions.c.request_id)),
         )
         gone["requests"] = connection.execute(ended).rowcount
+    with store.write() as connection:
+        gone["wallets"] = sweep_grants(connection, minute) + sweep_exchanges(connection, minute)
     return Swept(**gone)

@@ -94,6 +94,22 @@ requests = Table(
     Column("expires_minute", BigInteger, nullable=False),
 )
 
+presentations = Table(
+    "presentations",
+    metadata,
+    Column("presentation_id", String(22), primary_key=True),
+    Column("desk_key", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("created_minute", BigInteger, nullable=False),
+    Column("expires_minute", BigInteger, nullable=False),
+    Column("answer", LargeBinary),
+    Column("answer_hash", String(43)),
+    Column("code_hash", String(43)),
+    Column("answered_minute", BigInteger),
+    Column("fetched_minute", BigInteger),
+    Index("presentations_expire", "expires_minute"),
+)
+
 submissions = Table(
     "submissions",
     metadata,

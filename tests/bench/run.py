@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 from tests.bench import speed  # noqa: E402
 from tests.bench.credential_bench import bench_credentials  # noqa: E402
 from tests.bench.measure import Table, median  # noqa: E402
+from tests.bench.wallet_bench import bench_credential  # noqa: E402
 
 
 def main() -> int:
@@ -28,6 +29,7 @@ def main() -> int:
     bench_steps(table)
     bench_credentials(table)
     bench_log(table)
+    bench_credential(table)
     speed.bench_million(table)
     speed.bench_gas(table)
     bench_house(table)

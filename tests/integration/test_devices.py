@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,11 @@ from app.errors import CityError, UnavailableError
 from app.issuance import walk as walk_module
 from app.mandates.following import follow_events
 from app.registers.events import ProtectionSet
+from app.registers.resident import Resident
 from app.revocation.protection import follow_changes
 from app.storage import announcements
 from app.storage.announcements import ANNOUNCE_SECONDS, MAIL_PATIENCE, MAIL_SECONDS
+from app.wallets.settings import WalletSettings
 from mobile_api.client import CityRefused, Phone
 from mobile_api.messages import (
     ConfirmMail,
@@ -29,7 +32,7 @@ from mobile_api.messages import (
 )
 from tests.support.city_rooms import CityRooms, Device, city_rooms
 from tests.support.city_walk import Street, make_walk
-from tests.support.door_house import PASSWORDS
+from tests.support.door_house import CITY, PASSWORDS, PUBLIC_URL
 from tests.support.mandate_world import word
 from verifier.formats.jose import thumbprint
 
@@ -37,6 +40,11 @@ from verifier.formats.jose import thumbprint
 @pytest.fixture
 def rooms(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CityRooms]:
     yield from city_rooms(tmp_path, tmp_path_factory)
+
+
+def unannounced(rooms: CityRooms, person: Resident, **options: Any) -> Device:
+    """A phone after its registration, as the sender has not run yet."""
+    return rooms.registered(person, announced=False, **options)
 
 
 def kid(device: Device) -> str:
@@ -68,8 +76,8 @@ def say_sent(rooms: CityRooms, account: str) -> None:
 def test_a_new_phones_first_package_waits_for_the_announcement(rooms: CityRooms) -> None:
     """The sender is stopped: nothing is on the street door, so nothing is handed over."""
     person = rooms.people[0]
-    old = rooms.registered(person)
-    new = rooms.registered(person)
+    old = unannounced(rooms, person)
+    new = unannounced(rooms, person)
     assert word(new.send(new.request_body()), new.account) == "Progress"
     walk = make_walk(rooms)
     for _ in range(5):
@@ -83,8 +91,8 @@ def test_a_new_phones_first_package_waits_for_the_announcement(rooms: CityRooms)
 
 
 def test_a_first_phone_and_the_old_phone_wait_for_nobody(rooms: CityRooms) -> None:
-    old = rooms.registered(rooms.people[0])
-    rooms.registered(rooms.people[0])
+    old = unannounced(rooms, rooms.people[0])
+    unannounced(rooms, rooms.people[0])
     old.send(old.request_body())
     make_walk(rooms).run_once()
     assert packages(rooms, old) == 1
@@ -93,8 +101,8 @@ def test_a_first_phone_and_the_old_phone_wait_for_nobody(rooms: CityRooms) -> No
 def test_control_a_walk_that_does_not_ask_is_caught(
     rooms: CityRooms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rooms.registered(rooms.people[0])
-    new = rooms.registered(rooms.people[0])
+    unannounced(rooms, rooms.people[0])
+    new = unannounced(rooms, rooms.people[0])
     new.send(new.request_body())
     monkeypatch.setattr(walk_module, "is_announced", lambda *_a, **_m: True)
     make_walk(rooms).run_once()
@@ -103,10 +111,10 @@ def test_control_a_walk_that_does_not_ask_is_caught(
 
 def test_announced_to_every_other_device_and_each_must_have_it(rooms: CityRooms) -> None:
     person = rooms.people[0]
-    olds = [rooms.registered(person) for _ in range(3)]
+    olds = [unannounced(rooms, person) for _ in range(3)]
     for old in olds:
         say_sent(rooms, old.account)
-    new = rooms.registered(person)
+    new = unannounced(rooms, person)
     new.send(new.request_body())
     walk = make_walk(rooms)
     for old in olds:
@@ -122,10 +130,10 @@ def test_announced_to_every_other_device_and_each_must_have_it(rooms: CityRooms)
 
 def test_a_stopped_phone_is_told_but_not_waited_for(rooms: CityRooms) -> None:
     person = rooms.people[0]
-    lost, kept = rooms.registered(person), rooms.registered(person)
+    lost, kept = unannounced(rooms, person), unannounced(rooms, person)
     say_sent(rooms, lost.account)
     kept.send(StopDevice(kid(lost)))
-    new = rooms.registered(person)
+    new = unannounced(rooms, person)
     assert [b.code for _, b in rooms.answers(lost.account) if isinstance(b, Notice)] == ["new-device"]
     say_sent(rooms, kept.account)
     new.send(new.request_body())
@@ -136,8 +144,8 @@ def test_a_stopped_phone_is_told_but_not_waited_for(rooms: CityRooms) -> None:
 def test_a_door_that_forgot_the_old_phone_does_not_keep_the_new_one_waiting_for_ever(
     rooms: CityRooms,
 ) -> None:
-    rooms.registered(rooms.people[0])
-    new = rooms.registered(rooms.people[0])
+    unannounced(rooms, rooms.people[0])
+    new = unannounced(rooms, rooms.people[0])
     new.send(new.request_body())
     walk = make_walk(rooms)
     rooms.clock.forward(seconds=ANNOUNCE_SECONDS - 60)
@@ -154,7 +162,7 @@ def test_announcement_and_binding_are_one_transaction(
     """Killed at any statement of the registration: either both or neither; handled again, there is one of each."""
     from app.issuance import registering
 
-    old = rooms.registered(rooms.people[0])
+    old = unannounced(rooms, rooms.people[0])
     new = rooms.device(rooms.people[0])
     envelope = new.envelope(new.register_body())
 
@@ -171,6 +179,22 @@ def test_announcement_and_binding_are_one_transaction(
     rooms.deliver(envelope)
     assert len([b for _, b in rooms.answers(old.account) if isinstance(b, Notice)]) == 1
     assert rooms.rows("SELECT count(*) FROM accounts") == [(2,)]
+
+
+def test_an_offer_to_a_wallet_waits_like_a_package(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A new phone gets copies for wallets no sooner than a package; the message stays and is handled when they know."""
+    wallets = WalletSettings(PUBLIC_URL, CITY, ("p1",), frozenset())
+    for rooms in city_rooms(tmp_path, tmp_path_factory, wallets=wallets):
+        old, new = unannounced(rooms, rooms.people[0]), unannounced(rooms, rooms.people[0])
+        envelope = new.envelope(new.offer_body())
+        with pytest.raises(UnavailableError, match="announcement"):
+            rooms.deliver(envelope)
+        assert rooms.rows("SELECT count(*) FROM wallet_grants") == [(0,)]
+        say_sent(rooms, old.account)
+        rooms.intake.handle(envelope)
+        assert rooms.rows("SELECT account FROM wallet_grants") == [(new.account,)]
 
 
 # ---- the notice channel ------------------------------------------------------------------------------------------------
@@ -205,7 +229,7 @@ def test_a_confirmed_address_is_told_once(rooms: CityRooms) -> None:
     with_mail(rooms, 1, "other@mail.example")
     post.mailer.send_due()
     post.sent.clear()
-    rooms.registered(rooms.people[0])
+    unannounced(rooms, rooms.people[0])
     assert post.mailer.send_due() == 1
     assert post.sent == ["hanako@mail.example"]
     assert post.mailer.send_due() == 0
@@ -215,7 +239,7 @@ def test_an_unconfirmed_address_is_not_told(rooms: CityRooms) -> None:
     """Somebody typed a stranger's address: nobody writes to it but the code."""
     post = Post(rooms)
     with_mail(rooms, 0, "stranger@mail.example", confirmed=False)
-    rooms.registered(rooms.people[0])
+    unannounced(rooms, rooms.people[0])
     assert post.mailer.send_due() == 0
     assert post.sent == []
 
@@ -224,7 +248,7 @@ def test_a_mail_outage_holds_up_nothing(rooms: CityRooms) -> None:
     post = Post(rooms)
     old = with_mail(rooms, 0, "hanako@mail.example")
     say_sent(rooms, old.account)
-    new = rooms.registered(rooms.people[0])
+    new = unannounced(rooms, rooms.people[0])
     say_sent(rooms, old.account)
     new.send(new.request_body())
     walk, post.away = make_walk(rooms), True
@@ -243,7 +267,7 @@ def test_a_mail_outage_holds_up_nothing(rooms: CityRooms) -> None:
 
 def test_a_mailer_that_never_runs_holds_up_some_minutes_only(rooms: CityRooms) -> None:
     old = with_mail(rooms, 0, "hanako@mail.example")
-    new = rooms.registered(rooms.people[0])
+    new = unannounced(rooms, rooms.people[0])
     say_sent(rooms, old.account)
     new.send(new.request_body())
     rooms.clock.forward(seconds=MAIL_PATIENCE + 10)
@@ -254,7 +278,7 @@ def test_a_mailer_that_never_runs_holds_up_some_minutes_only(rooms: CityRooms) -
 def test_a_mail_is_given_up_after_a_week(rooms: CityRooms) -> None:
     post = Post(rooms)
     with_mail(rooms, 0, "hanako@mail.example")
-    rooms.registered(rooms.people[0])
+    unannounced(rooms, rooms.people[0])
     post.away, tries = True, 0
     for _ in range(400):
         before = rooms.rows("SELECT attempts FROM notice_mails")
@@ -289,7 +313,7 @@ def test_the_mail_says_nothing_about_a_person(tmp_path: Path) -> None:
 
 def test_addresses_are_not_copied(rooms: CityRooms) -> None:
     with_mail(rooms, 0, "hanako@mail.example")
-    rooms.registered(rooms.people[0])
+    unannounced(rooms, rooms.people[0])
     assert "hanako" not in str(rooms.rows("SELECT * FROM notice_mails"))
     assert rooms.rows("SELECT count(*) FROM notice_mails") == [(1,)]
 
@@ -299,10 +323,10 @@ def test_addresses_are_not_copied(rooms: CityRooms) -> None:
 
 def test_the_list(rooms: CityRooms) -> None:
     person = rooms.people[0]
-    first = rooms.registered(person)
+    first = unannounced(rooms, person)
     rooms.clock.forward(days=1)
-    second = rooms.registered(person)
-    rooms.registered(rooms.people[1])
+    second = unannounced(rooms, person)
+    unannounced(rooms, rooms.people[1])
     found = listed(second)
     assert [(e.thumbprint, e.state, e.this) for e in found.devices] == [
         (kid(first), "active", False),
@@ -315,7 +339,7 @@ def test_the_list(rooms: CityRooms) -> None:
 
 
 def test_a_frozen_phone_reads_as_active(rooms: CityRooms) -> None:
-    device = rooms.registered(rooms.people[0])
+    device = unannounced(rooms, rooms.people[0])
     before = listed(device)
     rooms.registers.record_event(ProtectionSet(rooms.people[0].resident_id), rooms.clock())
     follow_changes(rooms.store, rooms.direct, at=rooms.at)  # type: ignore[arg-type]
@@ -325,8 +349,8 @@ def test_a_frozen_phone_reads_as_active(rooms: CityRooms) -> None:
 
 def test_stopping_takes_back_what_was_not_fetched(rooms: CityRooms) -> None:
     person = rooms.people[0]
-    kept = rooms.registered(person)
-    lost = rooms.registered(person)
+    kept = unannounced(rooms, person)
+    lost = unannounced(rooms, person)
     say_sent(rooms, kept.account)
     for device in (kept, lost):
         device.send(device.request_body())
@@ -343,7 +367,7 @@ def test_stopping_takes_back_what_was_not_fetched(rooms: CityRooms) -> None:
 
 
 def test_a_strangers_phone_takes_nothing_back(rooms: CityRooms) -> None:
-    device, stranger = rooms.registered(rooms.people[0]), rooms.registered(rooms.people[1])
+    device, stranger = unannounced(rooms, rooms.people[0]), unannounced(rooms, rooms.people[1])
     device.send(device.request_body())
     make_walk(rooms).run_once()
     stranger.send(StopDevice(kid(device)))
@@ -360,7 +384,7 @@ def unlock(rooms: CityRooms, **changes: str) -> bool:
 
 def test_a_locked_binding_takes_no_new_phone_until_the_counter_unlocks_it(rooms: CityRooms) -> None:
     person = rooms.people[0]
-    first = rooms.registered(person)
+    first = unannounced(rooms, person)
     assert word(first.send(LockDevices()), first.account) == "devices-locked"
     assert listed(first).locked
     again = rooms.device(person, card=first.card)
@@ -369,16 +393,16 @@ def test_a_locked_binding_takes_no_new_phone_until_the_counter_unlocks_it(rooms:
     assert word(other_card.send(other_card.register_body()), other_card.account) == "counter"
     assert rooms.rows("SELECT count(*) FROM accounts") == [(1,)]
     # Others are not locked, and the phone itself goes on.
-    rooms.registered(rooms.people[1])
+    unannounced(rooms, rooms.people[1])
     assert word(first.send(first.request_body()), first.account) == "Progress"
     assert unlock(rooms)
-    rooms.registered(person, card=first.card)
+    unannounced(rooms, person, card=first.card)
     assert not listed(first).locked
     assert not unlock(rooms)
 
 
 def test_locking_twice_is_one_line_and_both_acts_are_told(rooms: CityRooms) -> None:
-    first = rooms.registered(rooms.people[0])
+    first = unannounced(rooms, rooms.people[0])
     first.send(LockDevices())
     first.send(LockDevices())
     unlock(rooms)
@@ -392,7 +416,7 @@ def test_the_refusal_is_word_for_word_that_of_innocent_causes(rooms: CityRooms) 
     from app.claims.refusals import COUNTER
     from mobile_api.messages import Refused
 
-    first = rooms.registered(rooms.people[0])
+    first = unannounced(rooms, rooms.people[0])
     first.send(LockDevices())
     again = rooms.device(rooms.people[0], card=first.card)
     ((_, body),) = again.send(again.register_body())
@@ -412,7 +436,7 @@ def test_the_refusal_is_word_for_word_that_of_innocent_causes(rooms: CityRooms) 
     ids=["one-person", "nobody", "form", "no-reason", "long", "two-lines"],
 )
 def test_unlocking_needs_two_people_and_a_reason(rooms: CityRooms, changes: dict, code: str) -> None:
-    first = rooms.registered(rooms.people[0])
+    first = unannounced(rooms, rooms.people[0])
     first.send(LockDevices())
     with pytest.raises(CityError, check=lambda error: error.code == code):
         unlock(rooms, **changes)
@@ -421,7 +445,7 @@ def test_unlocking_needs_two_people_and_a_reason(rooms: CityRooms, changes: dict
 
 
 def test_an_act_of_the_counter_is_kept(rooms: CityRooms) -> None:
-    first = rooms.registered(rooms.people[0])
+    first = unannounced(rooms, rooms.people[0])
     first.send(LockDevices())
     unlock(rooms)
     rows = rooms.gate_rows("SELECT what, staff, second, reason FROM counter_acts")

@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -31,8 +32,9 @@ from app.errors import UnavailableError
 from app.identity.login import Client, LoginRefused, PendingLogin, read_callback, start_login, verify_id_token
 from app.identity.login_exchange import ASSERTION_TYPE, exchange_code, post_over_http
 from app.identity.login_provider import LoginProvider, parse_login_provider
+from app.sealing.key_files import create_private_file
 from tests.support.digital_auth_world import client_entry, clients_file
-from tests.support.door_house import make_card, make_jpki
+from tests.support.door_house import make_card, make_jpki, register_body
 from tests.support.watched_processes import watched
 from verifier.formats.jose import es256_signer
 
@@ -74,8 +76,11 @@ class Running:
         assert ticket is not None, page
         form = {"ticket": ticket[1], "card": "hanako", "pin": pin, "choice": "sign-in"}
         answer = self.post(self.origin + SIGN_IN, form)
-        assert answer.status == 303, answer.read().decode()
-        return urlsplit(answer.headers["Location"]).query, pending
+        if answer.status == 303:
+            return urlsplit(answer.headers["Location"]).query, pending
+        back = re.search(r'<a href="([^"]+)">', answer.read().decode())
+        assert back is not None, "a page that says why has a way back"
+        return urlsplit(unescape(back[1])).query, pending
 
     def code(self) -> tuple[str, PendingLogin]:
         query, pending = self.sign_in()
@@ -91,7 +96,7 @@ class Running:
             post=post_over_http,
             random=os.urandom,
             now=datetime.now(UTC),
-        )
+        ).id_token
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +107,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     make_card(jpki, home / "cards" / "hanako.card", now=now)
     status = JpkiServer(("127.0.0.1", 0), jpki, profile="demo")
     threading.Thread(target=status.serve_forever, args=(0.05,), daemon=True).start()
+    create_private_file(home / "jpki.token", register_body(jpki, "digital-auth").encode())
     city_key = ec.generate_private_key(ec.SECP256R1())
     directory = home / "provider"
     directory.mkdir()
@@ -141,6 +147,7 @@ def command(home: Path, status: str) -> list[str]:
         *(sys.executable, "-m", "app.counterparts.digital_auth", "serve", "--port", "0"),
         *("--directory", str(home / "provider"), "--cards", str(home / "cards")),
         *("--jpki-anchors", str(home / "jpki" / "anchors"), "--jpki-address", status),
+        *("--jpki-token", str(home / "jpki.token")),
     ]
 
 

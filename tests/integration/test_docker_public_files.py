@@ -26,6 +26,9 @@ SAMPLES = (
     "status/1",
     "trust/3.root.json",
     "trust/root.json",
+    "wallets/p1.json",
+    "wallets/jwt-vc-issuer.json",
+    "wallets/p2.jwt",
 )
 
 
@@ -81,6 +84,22 @@ def test_what_is_not_public_is_not_found(path: str) -> None:
     assert body is not None
     assert "return 404;" in body
     assert "proxy_pass" not in body
+
+
+def test_every_address_for_wallets_reaches_the_street_door(tmp_path: Path) -> None:
+    """Each rule of the street door's own blueprints for wallets, filled in, is forwarded by nginx."""
+    from tests.support.door_house import make_house
+
+    app = make_house(tmp_path).app
+    seen = 0
+    for rule in app.url_map.iter_rules():
+        if not rule.endpoint.startswith(("wallets.", "wallet_logins.")):
+            continue
+        path = re.sub(r"<int[^>]*>", "992011", rule.rule).replace("<code>", "A" * 43)
+        body = body_for(path)
+        assert body is not None and "proxy_pass http://street_door" in body, path
+        seen += 1
+    assert seen >= 20
 
 
 @pytest.mark.parametrize("path", ["/v1/accounts", "/v1/requests/ABC", "/r/ABCDEFGHJK", "/healthz"])

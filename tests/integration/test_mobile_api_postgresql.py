@@ -28,8 +28,12 @@ from mobile_api.store.engine import migrate, open_store
 from mobile_api.store.mailbox import add_nonces, take_nonce
 from mobile_api.store.tables import metadata
 from tests.support.door_house import FakeCard, House, make_house
+from tests.support.wallet_city import make_wallet_world
+from tests.support.wallet_client import new_key, new_verifier
 from tests.support.watched_processes import watched
 from tests.unit.test_mobile_api_mailbox import Device
+from tests.unit.test_mobile_api_presentations import race
+from tests.unit.test_wallets_p2 import log_in
 
 pytestmark = pytest.mark.skipif(shutil.which("initdb") is None, reason="PostgreSQL's initdb is not installed")
 
@@ -114,6 +118,39 @@ def test_the_whole_way_of_a_phone(house: House) -> None:
         assert phone.distrusted == ()
 
 
+def test_wallets_of_others_in_both_profiles(server: Server, house: House, tmp_path: Path) -> None:
+    """The same statements on PostgreSQL: codes, guesses, nonces and logins count once under threads."""
+    world = make_wallet_world(tmp_path / "wallets", database_url=server.url)
+    world.city.start()
+    offer, guessed = world.city.offer(tx_code="123456"), world.city.offer(tx_code="123456")
+    statuses: list[int] = []
+    start = threading.Barrier(8)
+
+    def work(number: int) -> None:
+        wallet = world.wallet()
+        start.wait()
+        statuses.append(wallet.redeem(offer.code, "123456").status)
+        wallet.redeem(guessed.code, f"{number:06d}")
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses.count(200) == 1
+    assert world.wallet().redeem(guessed.code, "123456").error == "invalid_grant"
+    wallet, nonce = world.with_token(), world.wallet().nonce()
+    found = [wallet.credential(wallet.request_body([new_key()], nonce=nonce)) for _ in range(2)]
+    assert [answer.status for answer in found] == [200, 400]
+    attested, verifier = world.wallet("p2"), new_verifier()
+    code = log_in(world, attested, verifier)["code"]
+    assert attested.redeem_code(code, verifier).status == 200
+    assert attested.notify("notification-id-0001").status == 204
+    assert attested.redeem_code(code, verifier).error == "invalid_grant"
+    assert attested.notify("notification-id-0001").error == "invalid_token"
+    world.city.stop()
+
+
 def test_single_use_holds_under_threads(house: House) -> None:
     device = Device(house).sign_up()
     path = f"/v1/accounts/{device.account}/answers"
@@ -141,6 +178,15 @@ def test_single_use_holds_under_threads(house: House) -> None:
     assert sorted(statuses) == [200] + [401] * 7
     assert len(nonces) == 40
     assert len({n for n in nonces if n}) == len([n for n in nonces if n])
+
+
+def test_one_answer_of_a_wallet_wins(house: House) -> None:
+    for _round in range(6):
+        relay, won = race(house)
+        assert len(won) == 1
+        assert relay.call("GET", relay.own).data == won[0].encode()
+        assert relay.answer(won[0].encode()).status_code == 200
+        assert relay.answer().status_code == 400
 
 
 def test_a_server_that_stops_is_503_and_comes_back(house: House, server: Server) -> None:

@@ -29,7 +29,15 @@ from app.identity.status import jpki_status_client
 from app.mailbox import CityMailbox, format_door_keys
 from mobile_api.client import Phone
 from mobile_api.errors import CityRefused, PhoneError
-from tests.support.door_house import CITY, PASSWORDS, PUBLIC_URL, FakeCity, make_card, make_jpki
+from tests.support.door_house import (
+    CITY,
+    PASSWORDS,
+    PUBLIC_URL,
+    FakeCity,
+    make_card,
+    make_jpki,
+    register_body,
+)
 from tests.support.watched_processes import watched
 from verifier import door as desk
 from verifier.formats.bundle import parse_bundle
@@ -72,7 +80,7 @@ def jpki(tmp_path: Path):
     server = JpkiServer(("127.0.0.1", 0), authority, profile="demo")
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield authority, server.base_url
+    yield authority, server.base_url, register_body(authority)
     server.shutdown()
     server.server_close()
 
@@ -119,9 +127,11 @@ def _door(tmp_path: Path, mail_server):
 @pytest.fixture
 def city(door, jpki):
     base, mailbox_key = door
-    authority, address = jpki
+    authority, address, credential = jpki
     checker = CardChecker(
-        load_card_trust(authority.anchors, profile="demo"), CITY, jpki_status_client(address)
+        load_card_trust(authority.anchors, profile="demo"),
+        CITY,
+        jpki_status_client(address, credential=credential),
     )
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(3)]
     found = FakeCity(CityMailbox(base, mailbox_key, city=CITY), checker, now, *keys)
@@ -196,7 +206,7 @@ class Employer:
 
 def test_whole_way(tmp_path: Path, door, jpki, city: FakeCity, mail_server) -> None:
     base, _ = door
-    authority, _ = jpki
+    authority, _, _ = jpki
     card, issued = make_card(authority, tmp_path / "card.json", now=now())
     employer = Employer(base, city, mail="jinji@shoji.example")
 

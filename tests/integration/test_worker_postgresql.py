@@ -18,15 +18,19 @@ from app.issuance.repeats import REPEAT_PAUSE
 from app.issuance.states import State
 from app.revocation.reasons import Reason
 from app.storage import certificates, revocations
+from app.storage import grants as grant_store
 from app.storage import outbox as outbox_store
 from app.storage import repeats as repeat_store
 from app.storage import requests as request_store
 from app.storage.copies import find_copies, reserve_copies
+from app.storage.copy_drafts import CopyDraft, find_drafts, store_drafts
 from app.storage.engine import open_store, upgrade_store
+from app.storage.grants import Grant
 from app.storage.inbox import Envelope
 from app.storage.requests import Request
 from app.storage.status_entries import draw_places, find_invalid, tend_lists
 from app.storage.tables import metadata
+from app.storage.wallet_nonces import consume_wallet_nonce
 from app.worker_process import MIGRATIONS
 from mobile_api.messages import Refused
 from tests.integration.test_staff_postgresql import address  # noqa: F401  (the server, a fixture)
@@ -163,3 +167,82 @@ def test_a_revocation_and_a_reservation_at_once_leave_no_valid_copy(store: Engin
             assert len(made) == (2 if reserved else 0)
             for copy in made:
                 assert copy.status_index in find_invalid(connection, copy.status_list)
+
+
+# ---- wallets of others --------------------------------------------------------------------------------------------------
+
+
+def new_grant(number: int) -> Grant:
+    return Grant(
+        f"{number:022d}", f"request-{number}", ACCOUNT, "b" * 32, MESSAGE, f"{number:016d}", "w" * 43,
+        "income_certificate", 2026, "p1", "income_certificate", 10, bytes(32), False, 1000, 1600, 5200,
+    )  # fmt: skip
+
+
+def test_of_eight_wallets_one_fixes_its_keys(store: Engine) -> None:
+    grant = new_grant(1)
+    with store.begin() as connection:
+        grant_store.store_grant(connection, grant)
+
+    def fix(number: int) -> bool:
+        with store.begin() as connection:
+            return grant_store.fix_keys(
+                connection,
+                grant,
+                holder_jwks=f"[{number}]",
+                dpop=None,
+                transaction_id=f"transaction-{number}",
+                notification_id=f"notification-{number}",
+                at=2000,
+            )
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(fix, range(8)))
+    assert sum(won) == 1
+    with store.begin() as connection:
+        found = grant_store.find_grant(connection, grant.grant_id)
+        assert found is not None
+        assert found.holder_jwks == f"[{won.index(True)}]"
+        assert found.secret is None
+        assert not grant_store.fix_keys(
+            connection,
+            new_grant(2),
+            holder_jwks="[]",
+            dpop=None,
+            transaction_id="x",
+            notification_id="y",
+            at=2000,
+        )
+
+
+def test_of_eight_questions_one_uses_the_challenge(store: Engine) -> None:
+    def consume(number: int) -> bool:
+        with store.begin() as connection:
+            return consume_wallet_nonce(connection, "n" * 43, exchange=f"{number:022d}", expires_at=1)
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(consume, range(8)))
+    assert sum(won) == 1
+    assert consume(won.index(True))
+
+
+def test_a_grant_ends_once_and_what_is_over_is_found(store: Engine) -> None:
+    grant = new_grant(3)
+    with store.begin() as connection:
+        grant_store.store_grant(connection, grant)
+        assert [
+            found.grant_id for found in grant_store.find_unredeemed(connection, before=5200, limit=9)
+        ] == [grant.grant_id]
+        grant_store.forget_secrets(connection, at=1600)
+        grant_store.note_exchange(connection, grant.grant_id, "e" * 22, at=1000)
+        grant_store.note_exchange(connection, grant.grant_id, "e" * 22, at=1000)
+        assert grant_store.is_exchange_of(connection, grant.grant_id, "e" * 22)
+        assert grant_store.end_grant(connection, grant.grant_id, at=2000)
+        assert not grant_store.end_grant(connection, grant.grant_id, at=2000)
+        assert grant_store.find_open_of(connection, binding="b" * 32, account="") != []
+        assert grant_store.find_kept_since(connection, before=1, limit=9) == []
+        draft = CopyDraft(b"c" * 16, b"{}", "a.b", ("d",))
+        store_drafts(connection, grant.request_id, [draft])
+        assert find_drafts(connection, grant.request_id) == {draft.copy_id: draft}
+    with pytest.raises(ConflictError), store.begin() as connection:
+        store_drafts(connection, grant.request_id, [draft])

@@ -24,6 +24,7 @@ from schemathesis.core.failures import FailureGroup
 from mobile_api.openapi.document import build_document
 from tests.support.door_house import PUBLIC_URL, House, make_house
 from tests.support.insider_calls import Insider, Signing
+from verifier.formats.names import AUTHORIZATION_REQUEST_TYPE
 
 ANSWERS = [
     "not_a_server_error",
@@ -32,6 +33,8 @@ ANSWERS = [
     "response_headers_conformance",
     "response_schema_conformance",
 ]
+# A request to wallets is a text of its own media type.
+schemathesis.serializer.alias(AUTHORIZATION_REQUEST_TYPE, "text/plain")
 # A request of the right form is refused for many reasons (a point not on the curve, a proof missing), and rightly.
 NOT_OURS = ["positive_data_acceptance"]
 STEADY = settings(
@@ -46,7 +49,7 @@ STEADY = settings(
 
 def make_door(tmp_path: Path) -> House:
     """A door that waits for nobody and counts no calls."""
-    rates = ("rate_account", "rate_sign_up", "rate_nonce", "rate_request", "rate_mail")
+    rates = ("rate_account", "rate_sign_up", "rate_nonce", "rate_request", "rate_mail", "rate_presentation")
     steady = {"phone_wait": 0, "city_wait": 0, "max_waiting_envelopes": 1000, **dict.fromkeys(rates, 100_000)}
     return make_house(tmp_path, **steady)
 

@@ -15,9 +15,11 @@ from verifier.formats.credential import parse_credential, parse_disclosure, peek
 from verifier.formats.encoding import base64url_decode, base64url_encode, canonical_json, parse_json
 from verifier.formats.evidence import parse_evidence
 from verifier.formats.jose import build_jws, es256_signer, parse_jwk, parse_jws
-from verifier.formats.key_binding import parse_key_binding
+from verifier.formats.key_binding import parse_foreign_key_binding, parse_key_binding
 from verifier.formats.leaf import check_document_kind, parse_validity
 from verifier.formats.package import parse_package
+from verifier.formats.presentation_request import check_return_uri, parse_link, parse_presentation_request
+from verifier.formats.presentation_response import parse_presentation, parse_presentation_response
 from verifier.formats.recipient import parse_recipient_statement
 from verifier.formats.status_list import inflate, parse_status_list
 from verifier.formats.submission_request import (
@@ -36,13 +38,24 @@ PARSERS = [
     parse_credential,
     parse_disclosure,
     parse_key_binding,
+    parse_foreign_key_binding,
+    parse_presentation,
+    parse_presentation_request,
+    parse_presentation_response,
     parse_status_list,
     inflate,
     parse_recipient_statement,
     parse_submission_request,
     lambda data: decrypt_descriptor(data, bytes(32)),
 ]
-TEXT_PARSERS = [parse_validity, parse_instant, parse_request_qr, check_document_kind]
+TEXT_PARSERS = [
+    parse_validity,
+    parse_instant,
+    parse_request_qr,
+    check_document_kind,
+    parse_link,
+    check_return_uri,
+]
 
 NUMBERS = st.integers(-(2**53) + 1, 2**53 - 1)
 VALUES = st.recursive(
@@ -61,11 +74,19 @@ VALUES = st.recursive(
 CLAIM_NAMES = re.findall(
     r"\S+",
     "vct iss iat exp cnf status status_list sub bits lst ttl idx uri aud nonce sd_hash v city name keys "
-    "signing_key upload recipient purpose items keep_until expires salt signing_jwk _sd _sd_alg ...",
+    "signing_key upload recipient purpose items keep_until expires salt signing_jwk _sd _sd_alg ... "
+    "vp_token state error response_type response_uri client_id dcql_query client_metadata verifier_info",
 )
 PAYLOADS = st.dictionaries(st.sampled_from(CLAIM_NAMES), VALUES, max_size=12)
 TYPES = st.sampled_from(
-    ["dc+sd-jwt", "kb+jwt", "statuslist+jwt", "akashi-recipient+jwt", "akashi-submission-request+jwt"]
+    [
+        "dc+sd-jwt",
+        "kb+jwt",
+        "statuslist+jwt",
+        "akashi-recipient+jwt",
+        "akashi-submission-request+jwt",
+        "oauth-authz-req+jwt",
+    ]
 )
 
 

@@ -37,6 +37,7 @@ from app.sealing.authorisation import Authorisation
 from app.storage import nonces as nonce_store
 from app.storage.engine import open_store, upgrade_store
 from app.storage.inbox import Envelope, store_envelope
+from app.wallets.settings import WalletSettings
 from app.worker_process import MIGRATIONS
 from mobile_api.client import CardSignature
 from mobile_api.messages import (
@@ -48,6 +49,8 @@ from mobile_api.messages import (
     DeviceRequest,
     Register,
     RequestCertificate,
+    RequestOffer,
+    WalletWish,
     build_device_request,
     format_statement,
     new_message_id,
@@ -90,6 +93,25 @@ class DirectGate:
         wish = CertificateRequest(document_kind, fiscal_year, purpose, idempotency_key)
         self.gate.open_request(wish=wish, **evidence)
 
+    def open_login_offer(self, **login: Any) -> tuple[str, bool]:
+        self.calls.append("open_login_offer")
+        return self.gate.open_login_offer(**login)
+
+    def open_offer(
+        self,
+        *,
+        document_kind: str,
+        fiscal_year: int,
+        purpose: str,
+        idempotency_key: str,
+        profile: str,
+        copies: int,
+        **evidence: Any,
+    ) -> str:
+        self.calls.append("open_offer")
+        wish = WalletWish(document_kind, fiscal_year, purpose, idempotency_key, profile, copies)
+        return self.gate.open_offer(wish=wish, **evidence)
+
     def record(self, *, request_id: str) -> Released:
         self.calls.append("record")
         return self.gate.record(request_id=request_id)
@@ -99,6 +121,14 @@ class DirectGate:
 
     def authorise(self, **wish: Any) -> Authorisation:
         return self.gate.authorise([SealWish(**wish)])[0]
+
+    def authorise_copies(self, request_id: str, digests: dict[str, bytes]) -> list[Authorisation]:
+        return self.gate.authorise(
+            [SealWish("credential", digest, request_id, serial) for serial, digest in digests.items()]
+        )
+
+    def authorise_metadata(self, *, signing_input: bytes, serial: str) -> Authorisation:
+        return self.gate.authorise_metadata(signing_input=signing_input, serial=serial)
 
     def changes(self, *, after: int) -> list[tuple[int, str, str]]:
         return self.gate.changes(after=after)
@@ -163,6 +193,23 @@ class Device:
         by_pin = self.card.authenticate(PASSWORDS.authentication, text.encode())
         return RequestCertificate(wish, text, by_pin.certificate, by_pin.signature)
 
+    def offer_body(
+        self,
+        nonce: str | None = None,
+        *,
+        key: str = "",
+        purpose: str = "",
+        profile: str = "p1",
+        copies: int = 10,
+        by_reference: bool = False,
+        **changes: Any,
+    ) -> RequestOffer:
+        """A wish for an offer to a wallet by this card."""
+        wish = WalletWish(KIND, YEAR, purpose, key or new_message_id(os.urandom), profile, copies)
+        text = self.statement("request", wish.digest(), nonce or self.rooms.nonce(), **changes)
+        by_pin = self.card.authenticate(PASSWORDS.authentication, text.encode())
+        return RequestOffer(wish, text, by_pin.certificate, by_pin.signature, by_reference)
+
     def envelope(
         self, body: DeviceBody, *, message_id: str = "", account: str = "", city: str = CITY, under: str = ""
     ) -> Envelope:
@@ -224,13 +271,18 @@ class CityRooms:
         """A phone, not registered yet."""
         return Device(self, new_message_id(os.urandom), card or self.card(resident))
 
-    def registered(self, resident: Resident, **options: Any) -> Device:
-        """A phone after its registration."""
+    def registered(self, resident: Resident, *, announced: bool = True, **options: Any) -> Device:
+        """A phone after its registration; the notices about it have gone out, unless a test is about that."""
         device = self.device(resident, **options)
         answers = device.send(device.register_body())
         assert [type(body).__name__ for account, body in answers if account == device.account] == [
             "Registered"
         ]
+        if announced:
+            with self.store.begin() as connection:
+                connection.exec_driver_sql(
+                    "UPDATE outbox SET sent_at = 1 WHERE item_id = ?", (f"device-{device.account}",)
+                )
         return device
 
     def nonce(self) -> str:
@@ -298,7 +350,9 @@ def _empty_city(factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def city_rooms(directory: Path, factory: pytest.TempPathFactory) -> Iterator[CityRooms]:
+def city_rooms(
+    directory: Path, factory: pytest.TempPathFactory, *, wallets: WalletSettings | None = None
+) -> Iterator[CityRooms]:
     """The body of a fixture: a new city of 100 residents in `directory`; `factory` holds the empty one."""
     shutil.copytree(_empty_city(factory), directory, dirs_exist_ok=True)
     clock = Clock()
@@ -323,7 +377,7 @@ def city_rooms(directory: Path, factory: pytest.TempPathFactory) -> Iterator[Cit
     mails: list[tuple[str, str]] = []
     intake = Intake(
         store,
-        IntakeSettings(CITY, thumbprint(envelope_key.public_key())),
+        IntakeSettings(CITY, thumbprint(envelope_key.public_key()), wallets=wallets),
         agree=agreement(envelope_key),
         cards=card_checker(jpki, status),
         gate=direct,  # type: ignore[arg-type]

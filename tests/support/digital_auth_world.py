@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -20,7 +21,7 @@ from app.counterparts.digital_auth.sign_in import CardDesk
 from app.counterparts.digital_auth.store import ProviderStore
 from app.identity.card_certificate import load_card_trust
 from app.identity.login import Client, PendingLogin, start_login
-from app.identity.login_exchange import exchange_code
+from app.identity.login_exchange import Tokens, exchange_code
 from app.identity.login_provider import LoginProvider, parse_login_provider
 from tests.support.door_house import NOW, PASSWORDS, DirectStatus, make_card, make_jpki
 from verifier.formats.encoding import base64url_encode, canonical_json, sha256
@@ -40,13 +41,14 @@ def predictable() -> Callable[[int], bytes]:
     return lambda size: sha256(next(counter).to_bytes(8, "big"))[:size]
 
 
-def client_entry(client: Client, key: ec.EllipticCurvePrivateKey, sector: str) -> dict[str, Any]:
+def client_entry(client: Client, key: ec.EllipticCurvePrivateKey, sector: str, **more: str) -> dict[str, Any]:
     """One relying party as clients.json has it."""
     return {
         "client_id": client.client_id,
         "jwks": {"keys": [{**format_jwk(key.public_key()), "kid": client.key_id}]},
         "redirect_uris": [client.redirect_uri],
         "sector": sector,
+        **more,
     }
 
 
@@ -73,7 +75,8 @@ class World:
         self.city_key, self.shop_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
         self.clients = parse_clients(
             clients_file(
-                client_entry(CITY, self.city_key, "iizuka"), client_entry(SHOP, self.shop_key, "shop")
+                client_entry(CITY, self.city_key, "iizuka", userinfo_signed_response_alg="ES256"),
+                client_entry(SHOP, self.shop_key, "shop"),
             )
         )
         self.keys = open_keys(directory / "keys")
@@ -121,7 +124,16 @@ class World:
         reply = self.provider.post(urlsplit(url).path, FORM, body.decode("ascii"))
         return reply.status, reply.body
 
+    def get(self, url: str, access_token: str, _limit: int) -> tuple[int, str, bytes]:
+        """`login_exchange.Get` without a socket."""
+        reply = self.provider.get(urlsplit(url).path, "", f"Bearer {access_token}")
+        return reply.status, reply.media_type, reply.body
+
     def exchange(self, code: str, pending: PendingLogin, client: Client = CITY, **changes: Any) -> str:
+        """The ID token."""
+        return self.tokens(code, pending, client, **changes).id_token
+
+    def tokens(self, code: str, pending: PendingLogin, client: Client = CITY, **changes: Any) -> Tokens:
         given: dict[str, Any] = {
             "sign": self.signer(client),
             "post": self.post,
@@ -135,6 +147,19 @@ def ticket_of(page: Reply) -> str:
     found = re.search(r'name="ticket" value="([\w-]+)"', page.body.decode())
     assert found is not None, page.status
     return found[1]
+
+
+def return_address_of(page: Reply) -> str:
+    """The way back to the service on a page that says why the card signs nobody in."""
+    found = re.search(r'<a href="([^"]+)">', page.body.decode())
+    assert found is not None, page.status
+    return unescape(found[1])
+
+
+def refusal_of(page: Reply) -> dict[str, str]:
+    """What the service is told by that way back."""
+    query = urlsplit(return_address_of(page)).query
+    return {name: values[0] for name, values in parse_qs(query).items()}
 
 
 def location_of(reply: Reply) -> str:

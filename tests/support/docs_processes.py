@@ -34,6 +34,7 @@ MESSAGES = tuple(
         "device_bodies",
         "mandate_bodies",
         "counter_bodies",
+        "wallet_bodies",
         "body_fields",
         "card_statement",
         "exchanges",
@@ -64,11 +65,12 @@ PROCESSES: tuple[Process, ...] = (
             "verifier",
             *("chain/__init__.py", "chain/client.py", "chain/errors.py"),
             *MESSAGES,
+            # What the door checks of a wallet as a filter, the city checks again.
+            *("mobile_api/key_proof.py", "mobile_api/wallet_nonce.py"),
             *_app("city_keys.py", "errors.py", "frames.py", "mailbox.py", "settings.py"),
             *_app("worker.py", "worker_process.py", "zones.py")[1:],
             *_app("claims", "delivery", "identity", "issuance", "mandates", "registers", "rendering")[1:],
-            *_app("revocation")[1:],
-            *_app("sealing", "staff", "storage")[1:],
+            *_app("revocation", "sealing", "staff", "storage", "wallets")[1:],
         ),
     ),
     Process(

@@ -12,7 +12,7 @@ import itertools
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from flask import Flask
 
 from app.counterparts.jpki.authority import IssuedCard, MockJpki
+from app.counterparts.jpki.bodies import BodyRegistry
 from app.counterparts.jpki.issuing import issue_card
 from app.counterparts.jpki.profiles import new_key
 from app.counterparts.jpki.reader import CardReader
@@ -120,6 +121,16 @@ def key_supply() -> Callable[[], rsa.RSAPrivateKey]:
 def make_jpki(directory: Path, now: datetime = NOW) -> MockJpki:
     """A mock JPKI with cached keys."""
     return MockJpki(directory, now=now, keys=key_supply())
+
+
+def register_body(jpki: MockJpki, body: str = "mihon-city", **more: Any) -> str:
+    """Register a body that may ask about both kinds for ten years; its credential."""
+    given: dict[str, Any] = {
+        "kinds": ("signature", "authentication"),
+        "begin": date(2026, 1, 1),
+        "until": date(2036, 1, 1),
+    }
+    return BodyRegistry(jpki.directory).add(body, f"{body} (模擬/MOCK)", "administrative", **given | more)
 
 
 def make_card(

@@ -19,9 +19,17 @@ from mobile_api.mail_relay import mail_hash
 from mobile_api.openapi.public_files import KINDS
 from mobile_api.proofs import PROOF_HEADER, build_proof
 from tests.support.door_house import CITY, House
+from tests.support.presentation_desk import Desk
+from tests.support.wallet_of_others import encrypt
 from verifier.formats.encoding import base64_encode, base64url_encode, canonical_json, sha256
 from verifier.formats.jose import es256_signer, format_jwk, thumbprint
-from verifier.formats.names import BUNDLE_TYPE, DEVICE_REQUEST_TYP, ENVELOPE_TYPE, PRESENTATION_TYPE
+from verifier.formats.names import (
+    AUTHORIZATION_REQUEST_TYPE,
+    BUNDLE_TYPE,
+    DEVICE_REQUEST_TYP,
+    ENVELOPE_TYPE,
+    PRESENTATION_TYPE,
+)
 from verifier.formats.package import pack
 
 MAIL = "jinji@shoji.example"
@@ -35,6 +43,12 @@ PUBLIC = {
     "index": "000",
     "width": "7",
     "file": "1.root.json",
+}
+
+
+PRESENTATIONS = {
+    *("fetchPresentation", "forgetPresentation", "openInWallet", "readPresentationRequest"),
+    *("postForPresentationRequest", "answerPresentation"),
 }
 
 
@@ -77,7 +91,7 @@ class Insider:
         """The header of whoever may make this call, for exactly this call."""
         if path.startswith("/city/"):
             return "Authorization", self._city(method, path, body)
-        key = self.desk if path.startswith("/v1/requests") else self.phone
+        key = self.desk if path.startswith(("/v1/requests", "/v1/presentations")) else self.phone
         proof = build_proof(
             thumbprint(key.public_key()), es256_signer(key), method=method, path=path, body=body,
             now=self.house.clock(), random=os.urandom,
@@ -111,10 +125,41 @@ class Insider:
             case.headers = {**(case.headers or {}), "Akashi-Withdraw-Secret": base64url_encode(self.secret)}
         if name in ("submit", "relayMail"):
             case.headers = {**(case.headers or {}), **for_upload}
+        if name in PRESENTATIONS:
+            self._prepare_presentation(case, name)
         if name == "takeNonce":
             self.house.city.stock(1)
         if self.prepared % 4 != 1 and (body := self._body(name)) is not None:
             case.body = body
+
+    def _prepare_presentation(self, case: Any, name: str) -> None:
+        desk, answered = self._asked(), self.prepared % 4 == 1
+        path = f"/vp/{desk.asked.id}/response"
+        if name == "openInWallet":
+            case.query = {"client_id": desk.asked.client_id, "request_uri": desk.asked.request_uri}
+            return
+        case.path_parameters = {"identifier": desk.asked.id}
+        if name == "fetchPresentation" and answered:
+            assert self._client.post(path, data={"response": _answer_to(desk)}).status_code == 200
+        if name == "answerPresentation":
+            case.body = {"response": _answer_to(desk)}
+        if name == "postForPresentationRequest":
+            case.body = {"wallet_metadata": "{}"}
+
+    def _asked(self) -> Desk:
+        """A request of the desk to wallets, which lies at the door."""
+        desk = self._new_desk()
+        headers = dict([self.sign("POST", "/v1/presentations", desk.request)])
+        answer = self._client.post(
+            "/v1/presentations", data=desk.request, content_type=AUTHORIZATION_REQUEST_TYPE, headers=headers
+        )
+        assert answer.status_code == 201, answer.data
+        return desk
+
+    def _new_desk(self) -> Desk:
+        desk, now = Desk(signing=self.desk), int(self.house.clock().timestamp())
+        desk.asked = desk.ask(issued=now, expires=now + 3600)
+        return desk
 
     def _body(self, name: str) -> Any:
         bodies: dict[str, Callable[[], Any]] = {
@@ -130,6 +175,7 @@ class Insider:
             "putAnswer": lambda: self._package(self.phone, BUNDLE_TYPE),
             "putPackage": lambda: self._package(self.phone, BUNDLE_TYPE),
             "publish": lambda: os.urandom(8),
+            "createPresentation": lambda: self._new_desk().request.decode(),
         }  # fmt: skip
         return bodies[name]() if name in bodies else None
 
@@ -162,3 +208,7 @@ class Insider:
 
     def _package(self, key: ec.EllipticCurvePrivateKey, content_type: str, **options: str) -> bytes:
         return pack(os.urandom(20), [key.public_key()], content_type=content_type, **options)
+
+
+def _answer_to(desk: Desk) -> str:
+    return encrypt(desk.read, b"{}").decode()

@@ -366,6 +366,7 @@ ORDER = (
     "chain",
     "trust-services",
     "jpki",
+    "digital-auth",
     "mail",
     "door",
     "signer",

@@ -42,6 +42,7 @@ from tests.support.digital_auth_world import (
     clients_file,
     location_of,
     query_of,
+    refusal_of,
     sign_by_hand,
     ticket_of,
 )
@@ -113,7 +114,10 @@ def test_an_honest_exchange(world: World) -> None:
         audience=CITY.client_id,
         options={"verify_exp": False, "verify_iat": False},
     )
-    assert json.loads(reply.body) == {"sub": said["sub"]}
+    assert reply.media_type == "application/jwt"
+    told = jwt.decode(reply.body, options={"verify_signature": False})
+    assert told["sub"] == said["sub"]
+    assert set(told) == {"aud", "exp", "iat", "iss", "sub"}
     world.wait(301)
     late = world.provider.get(PROTOCOL + "/userinfo", "", f"Bearer {answer['access_token']}")
     assert late.status == 401
@@ -189,7 +193,8 @@ def test_an_unknown_client_or_redirect_uri_sends_nobody_anywhere(world: World, c
         ({"response_mode": "fragment"}, "invalid_request"),
         ({"scope": None}, "invalid_scope"),
         ({"scope": "profile"}, "invalid_scope"),
-        ({"scope": "openid name address"}, "invalid_scope"),
+        ({"scope": "openid name phone"}, "invalid_scope"),
+        ({"scope": "name address birthdate gender"}, "invalid_scope"),
         ({"scope": "openid sign"}, "invalid_scope"),
         ({"state": None}, "invalid_request"),
         ({"state": "s" * 256}, "invalid_request"),
@@ -277,14 +282,17 @@ def test_a_wrong_try_does_not_end_the_sign_in(world: World) -> None:
 def test_a_revoked_card_signs_nobody_in(world: World) -> None:
     assert world.card.card
     world.jpki.revoke(world.card.card, "loss", now=world.now)
-    answer = answer_of(world.touch(world.ask(world.start()[0])))
+    page = world.touch(world.ask(world.start()[0]))
+    assert "失効" in page.body.decode()
+    assert "市役所の窓口" in page.body.decode(), "what to do"
+    answer = refusal_of(page)
     assert answer["error"] == "access_denied"
     assert "code" not in answer
 
 
 def test_a_status_that_cannot_be_had_signs_nobody_in(world: World) -> None:
     world.status.down = True
-    answer = answer_of(world.touch(world.ask(world.start()[0])))
+    answer = refusal_of(world.touch(world.ask(world.start()[0])))
     assert answer["error"] == "temporarily_unavailable"
     assert "code" not in answer
 
@@ -292,14 +300,15 @@ def test_a_status_that_cannot_be_had_signs_nobody_in(world: World) -> None:
 def test_a_card_of_another_authority_signs_nobody_in(world: World, tmp_path: Path) -> None:
     stranger = MockJpki(tmp_path / "stranger", now=world.now)
     make_card(stranger, world.cards / "stranger.card")
-    answer = answer_of(world.touch(world.ask(world.start()[0]), card="stranger"))
+    answer = refusal_of(world.touch(world.ask(world.start()[0]), card="stranger"))
     assert answer["error"] == "access_denied"
 
 
 def test_an_expired_card_signs_nobody_in(world: World) -> None:
     world.wait(3600 * 24 * 365 * 11)
     address, _ = world.start()
-    assert answer_of(world.touch(world.ask(address)))["error"] == "access_denied"
+    page = world.touch(world.ask(address))
+    assert refusal_of(page)["error"] == "access_denied"
 
 
 def test_who_does_not_want_is_let_go_once(world: World) -> None:

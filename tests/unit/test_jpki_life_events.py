@@ -40,7 +40,7 @@ from app.registers.resident import Address
 from app.registers.store import Change, RegisterStore
 from app.storage.engine import open_store
 from mobile_api.messages import NO_REQUEST
-from tests.support.door_house import CITY, HANAKO, NOW, PASSWORDS, make_card, make_jpki
+from tests.support.door_house import CITY, HANAKO, NOW, PASSWORDS, make_card, make_jpki, register_body
 
 IDS = case_ids()
 HOLDER = IDS["taxed"]
@@ -61,11 +61,12 @@ class World:
     server: JpkiServer
     clock: datetime = NOW
     ocsp_is_up: bool = True
+    credential: str = ""
 
     def fetch(self, url: str, body: bytes | None, limit: int) -> bytes:
         if body is not None and not self.ocsp_is_up:
             raise ConnectionRefusedError
-        return fetch_over_http(url, body, limit)
+        return fetch_over_http(url, body, limit, credential=self.credential)
 
     def check(self, kind: CardKind, card: IssuedCard | None = None) -> Any:
         """What the city says: the record that is kept, or a refusal."""
@@ -92,13 +93,17 @@ class World:
             certificate, self.jpki.certificates[kind], hashes.SHA256()
         )
         body = question.build().public_bytes(serialization.Encoding.DER)
-        raw = fetch_over_http(f"{self.server.base_url}/{kind}/ocsp", body, 1 << 16)
+        raw = fetch_over_http(
+            f"{self.server.base_url}/{kind}/ocsp", body, 1 << 16, credential=self.credential
+        )
         answer = ocsp.load_der_ocsp_response(raw)
         return answer.certificate_status, answer.revocation_reason
 
     def ask_list(self, kind: CardKind) -> ReasonFlags | None:
         """The reason with which the certificate stands in the list, None if it does not."""
-        raw = fetch_over_http(f"{self.server.base_url}/{kind}/crl", None, MAX_CRL_BYTES)
+        raw = fetch_over_http(
+            f"{self.server.base_url}/{kind}/crl", None, MAX_CRL_BYTES, credential=self.credential
+        )
         serial = getattr(self.card, kind).certificate.serial_number
         entry = x509.load_der_x509_crl(raw).get_revoked_certificate_by_serial_number(serial)
         return (
@@ -126,7 +131,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     jpki = make_jpki(tmp_path / "jpki")
     card = jpki.issue(HANAKO, now=NOW, holder=HOLDER)
     server = JpkiServer(("127.0.0.1", 0), jpki, profile="demo", clock=lambda: world.clock)
-    world = World(tmp_path / "jpki", jpki, card, server)
+    world = World(tmp_path / "jpki", jpki, card, server, credential=register_body(jpki))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
@@ -199,7 +204,8 @@ def test_a_move_during_a_suspension_outlives_it(world: World) -> None:
 def test_a_length_that_is_none_gets_an_answer(world: World, path: str, length: str, answer: int) -> None:
     host, port = world.server.server_address[:2]
     with socket.create_connection((str(host), port), timeout=30) as connection:
-        connection.sendall(f"POST {path} HTTP/1.0\r\nContent-Length: {length}\r\n\r\n".encode("latin-1"))
+        head = f"POST {path} HTTP/1.0\r\nAuthorization: Bearer {world.credential}\r\n"
+        connection.sendall(f"{head}Content-Length: {length}\r\n\r\n".encode("latin-1"))
         assert connection.makefile("rb").readline().split()[1] == str(answer).encode()
 
 

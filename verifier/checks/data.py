@@ -28,14 +28,14 @@ def check_data(case: Case) -> Finding:
     wrong = _page_and_data(parts, parts.bundle) or _credential(parts, parts.claims, parts.evidence)
     if wrong is not None:
         return wrong
-    if _is_mock(parts.claims.all) != case.trust.mock:
+    if is_mock(parts.claims.all) != case.trust.mock:
         return failed(DATA, "mock-mix", "mock (模擬) and real certificates never rest on each other's trust")
     return passed(DATA, "ok" if parts.certificate is not None else "selected")
 
 
 def _bare_page(case: Case) -> Finding:
     certificate = case.parts.certificate
-    if certificate is None or _is_mock(certificate) != case.trust.mock:
+    if certificate is None or is_mock(certificate) != case.trust.mock:
         return failed(DATA, "mock-mix", "mock (模擬) and real certificates never rest on each other's trust")
     return passed(DATA, "page-only", "the attachment is read; there is no credential to compare it with")
 
@@ -70,6 +70,7 @@ def _credential(parts: Parts, claims: CredentialClaims, evidence: Evidence) -> F
     return None
 
 
-def _is_mock(claims: object) -> bool:
+def is_mock(claims: object) -> bool:
+    """Whether data call themselves 模擬."""
     authority = claims.get("issuing_authority") if isinstance(claims, dict) else None
     return isinstance(authority, dict) and authority.get("mock") is True

@@ -47,22 +47,35 @@ def check_status(case: Case) -> tuple[Finding, dt.datetime | None]:
     except KeyCompromisedError as error:
         if not case.policy.ask_status:
             return undetermined(STATUS, error.code, error.detail, retry=True), None
-    enclosed = None if newest is None else instant(newest.issued)
     if newest is None or case.policy.ask_status:
-        try:
-            present = _verified(case, case.sources.status_list(reference.uri), reference)
-            state = present.status(reference.index)
-        except (SourceError, FormatError, PathError, KeyCompromisedError) as error:
-            # A list that came over the network and is not what the city signs is an outage of that source.
-            detail = f"the present list could not be had: {error.code}"
-            return undetermined(STATUS, "list-unreachable", detail, retry=True), enclosed
-        if newest is not None and present.issued < newest.issued:
-            detail = "the source answers with an older list than the enclosed one"
-            return undetermined(STATUS, "list-too-old", detail, retry=True), enclosed
-        newest = present
-        if state != VALID:
-            return _revoked(newest), instant(newest.issued)
+        return _present(case, reference, newest)
     return _fresh(case, newest), instant(newest.issued)
+
+
+def check_present_status(case: Case, reference: StatusReference) -> tuple[Finding, dt.datetime | None]:
+    """The same for a credential that comes without a list: the present one is asked for, whatever the policy says."""
+    if not case.trust.names_status_list(reference.uri):
+        return failed(STATUS, "other-list", "a status list that is not on the trust list"), None
+    return _present(case, reference, None)
+
+
+def _present(
+    case: Case, reference: StatusReference, enclosed: StatusList | None
+) -> tuple[Finding, dt.datetime | None]:
+    before = None if enclosed is None else instant(enclosed.issued)
+    try:
+        present = _verified(case, case.sources.status_list(reference.uri), reference)
+        state = present.status(reference.index)
+    except (SourceError, FormatError, PathError, KeyCompromisedError) as error:
+        # A list that came over the network and is not what the city signs is an outage of that source.
+        detail = f"the present list could not be had: {error.code}"
+        return undetermined(STATUS, "list-unreachable", detail, retry=True), before
+    if enclosed is not None and present.issued < enclosed.issued:
+        detail = "the source answers with an older list than the enclosed one"
+        return undetermined(STATUS, "list-too-old", detail, retry=True), before
+    if state != VALID:
+        return _revoked(present), instant(present.issued)
+    return _fresh(case, present), instant(present.issued)
 
 
 def _fresh(case: Case, newest: StatusList) -> Finding:

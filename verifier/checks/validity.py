@@ -1,13 +1,10 @@
-"""Is today within its period of validity? Legal days in Japan;
-
-log entry, credential and data agree on them.
-"""
+"""Is today within its period of validity? Legal days in Japan; log entry, credential and data agree on them."""
 
 from __future__ import annotations
 
 import datetime as dt
 
-from verifier.checks.case import JAPAN, Case, failed, failed_by, instant, passed
+from verifier.checks.case import JAPAN, Case, Parts, failed, failed_by, instant, passed
 from verifier.errors import FormatError
 from verifier.formats.encoding import JSON
 from verifier.formats.leaf import parse_date, parse_validity
@@ -16,10 +13,13 @@ from verifier.report import Finding
 
 
 def check_validity(case: Case) -> Finding:
-    """First and last day from the log entry (a bare page: from its data), compared with every other place."""
+    """First and last day from the log entry, compared with every other place.
+
+    Without a log entry from the credential itself (wallets of others), or from the data (a bare page).
+    """
     parts = case.parts
     try:
-        days = _days(parts.certificate) if parts.evidence is None else parse_validity(parts.evidence.validity)
+        days = _first_and_last(parts)
         if parts.certificate is not None and _days(parts.certificate) != days:
             return failed(VALIDITY, "dates-differ", "data and log entry name different days")
         if parts.claims is not None:
@@ -39,6 +39,15 @@ def check_validity(case: Case) -> Finding:
     if case.now < begin - case.policy.clock_skew:
         return failed(VALIDITY, "not-yet-valid", f"valid from {days[0].isoformat()}")
     return passed(VALIDITY, detail=f"until {days[1].isoformat()}")
+
+
+def _first_and_last(parts: Parts) -> tuple[dt.date, dt.date]:
+    if parts.evidence is not None:
+        return parse_validity(parts.evidence.validity)
+    if parts.claims is None:
+        return _days(parts.certificate)
+    first, end = (instant(moment).astimezone(JAPAN) for moment in (parts.claims.issued, parts.claims.expires))
+    return first.date(), end.date() - dt.timedelta(days=1)
 
 
 def _days(certificate: dict[str, JSON] | None) -> tuple[dt.date, dt.date]:

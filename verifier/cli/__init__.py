@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "verify-qr": "check the text of the code printed on a page",
     "open": "decrypt a package without checking it",
     "request": "ask a resident for a certificate",
+    "result": "fetch and check what a wallet of others has answered",
     "inbox": "fetch what residents have submitted",
     "trust": "manage the trust lists (add, show, update)",
     "audit": "read a whole log and recompute it",

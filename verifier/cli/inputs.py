@@ -79,6 +79,16 @@ def read_request(path: Path | None) -> RequestFile | None:
         raise UsageError("bad-request", f"{path.name}: {error.code}") from error
 
 
+def read_statement(path: Path | None) -> str | None:
+    """The city's recipient statement from its file. Raises: UsageError."""
+    if path is None:
+        return None
+    try:
+        return read_file(path).decode("ascii").strip()
+    except UnicodeDecodeError as error:
+        raise UsageError("bad-statement", f"{path.name} is not a statement") from error
+
+
 def read_trust(directory: Path) -> tuple[TrustList, ...]:
     """Raises: UsageError, TrustError, FormatError."""
     return TrustStore(directory).lists()

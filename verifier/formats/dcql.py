@@ -108,6 +108,17 @@ def read_dcql(value: JSON) -> DcqlQuery:
     return DcqlQuery(credentials, sets)
 
 
+def format_dcql(query: DcqlQuery) -> dict[str, JSON]:
+    """Inverse of `read_dcql`, as JSON data."""
+    value: dict[str, JSON] = {"credentials": [_credential_object(item) for item in query.credentials]}
+    if query.credential_sets:
+        value["credential_sets"] = [
+            {"options": [list(option) for option in item.options], "required": item.required}
+            for item in query.credential_sets
+        ]
+    return value
+
+
 def select_for_query(credential: Credential, query: CredentialQuery) -> Credential:
     """The credential with the fewest disclosures that answer the first claim set it can answer.
 
@@ -250,6 +261,28 @@ class _View:
             return frozenset()
         parts += [self._by_digest[digest].value for digest in own if digest in self._by_digest]
         return frozenset(own).union(*(self._digests(part) for part in parts))
+
+
+def _credential_object(query: CredentialQuery) -> dict[str, JSON]:
+    value: dict[str, JSON] = {
+        "id": query.id,
+        "format": CREDENTIAL_TYP,
+        "meta": {"vct_values": list(query.vct_values)},
+    }
+    if query.claims:
+        value["claims"] = [_claim_object(claim) for claim in query.claims]
+    if query.claim_sets:
+        value["claim_sets"] = [list(names) for names in query.claim_sets]
+    return value
+
+
+def _claim_object(claim: ClaimQuery) -> dict[str, JSON]:
+    value: dict[str, JSON] = {"path": list(claim.path)}
+    if claim.id is not None:
+        value["id"] = claim.id
+    if claim.values:
+        value["values"] = list(claim.values)
+    return value
 
 
 def _below(place: _Place, disclosure: Disclosure) -> _Place:

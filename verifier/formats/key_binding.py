@@ -3,6 +3,8 @@
 Source: RFC 9901 section 4.3 (form) and 7.3 (check). aud = "urn:akashi:recipient:" + thumbprint of the
 recipient's first encryption key; nonce = base64url SHA-256 of the request descriptor; sd_hash over the SD-JWT
 up to its last "~".
+Wallets of others write the same four members and perhaps more (`parse_foreign_key_binding`); their `aud` and `nonce` are
+those of OpenID4VP.
 This module compares nothing with a request or a clock: `verifier.checks.holder` does.
 """
 
@@ -14,23 +16,29 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from verifier.errors import FormatError
-from verifier.formats.encoding import base64url_encode, canonical_json, sha256
+from verifier.formats.encoding import JSON, base64url_encode, canonical_json, sha256
 from verifier.formats.jose import Jws, SignDigest, build_jws, parse_jws, thumbprint
 from verifier.formats.names import KEY_BINDING_TYP
 
 AUDIENCE_PREFIX: Final = "urn:akashi:recipient:"
 MAX_KEY_BINDING_BYTES: Final = 16 << 10
+_MEMBERS: Final = frozenset({"iat", "aud", "nonce", "sd_hash"})
 
 
 @dataclass(frozen=True, slots=True)
 class KeyBinding:
-    """A KB-JWT taken apart, unverified; `issued` in Unix seconds, `sd_hash` base64url."""
+    """A KB-JWT taken apart, unverified; times in Unix seconds, `sd_hash` base64url.
+
+    not_before, expires   only in bindings by wallets of others, else None
+    """
 
     jws: Jws
     issued: int
     audience: str
     nonce: str
     sd_hash: str
+    not_before: int | None = None
+    expires: int | None = None
 
 
 def audience(key: ec.EllipticCurvePublicKey) -> str:
@@ -53,14 +61,41 @@ def build_key_binding(
 
 def parse_key_binding(data: bytes) -> KeyBinding:
     """Take a KB-JWT apart; exactly iat, aud, nonce and sd_hash. Raises: LimitError, FormatError."""
-    jws = parse_jws(data, typ=KEY_BINDING_TYP, max_bytes=MAX_KEY_BINDING_BYTES)
-    payload = jws.payload_object()
-    if set(payload) != {"iat", "aud", "nonce", "sd_hash"}:
+    jws, payload = _parse(data)
+    if set(payload) != _MEMBERS:
         raise FormatError("bad-key-binding", "a key binding has exactly iat, aud, nonce and sd_hash")
-    issued = payload["iat"]
+    return _binding(jws, payload)
+
+
+def parse_foreign_key_binding(data: bytes) -> KeyBinding:
+    """The same by a wallet of others: more members are ignored, but `nbf` and `exp` are read.
+
+    Raises: LimitError, FormatError.
+    """
+    jws, payload = _parse(data)
+    if not set(payload) >= _MEMBERS:
+        raise FormatError("bad-key-binding", "a key binding has iat, aud, nonce and sd_hash")
+    times = (_instant(payload[name]) if name in payload else None for name in ("nbf", "exp"))
+    return _binding(jws, payload, next(times), next(times))
+
+
+def _parse(data: bytes) -> tuple[Jws, dict[str, JSON]]:
+    jws = parse_jws(data, typ=KEY_BINDING_TYP, max_bytes=MAX_KEY_BINDING_BYTES)
+    return jws, jws.payload_object()
+
+
+def _binding(
+    jws: Jws, payload: dict[str, JSON], not_before: int | None = None, expires: int | None = None
+) -> KeyBinding:
+    issued = _instant(payload["iat"])
     texts = [payload[name] for name in ("aud", "nonce", "sd_hash")]
-    if not isinstance(issued, int) or isinstance(issued, bool) or not 0 <= issued < 1 << 40:
-        raise FormatError("bad-key-binding", "iat is not a time")
     if not all(isinstance(text, str) and text and text.isascii() for text in texts):
         raise FormatError("bad-key-binding", "aud, nonce and sd_hash are ASCII text")
-    return KeyBinding(jws, issued, *texts)
+    audience, nonce, digest = texts
+    return KeyBinding(jws, issued, audience, nonce, digest, not_before, expires)
+
+
+def _instant(value: JSON) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 40:
+        raise FormatError("bad-key-binding", "iat, nbf and exp are times")
+    return value

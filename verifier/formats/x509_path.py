@@ -75,6 +75,8 @@ class Usage(StrEnum):
     CREDENTIAL = "credential"
     STATUS_LIST = "status_list"
     TIME_STAMP = "time_stamp"
+    ATTESTATION = "attestation"
+    """A wallet provider's word about a wallet or its keys; whose word counts, the anchors say."""
 
 
 _NAMED: Final = frozenset({Usage.CREDENTIAL, Usage.STATUS_LIST})

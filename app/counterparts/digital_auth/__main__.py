@@ -4,6 +4,7 @@ serve --directory DIR      clients.json (form: `clients`); keys and the provider
       --cards DIR          mock cards, NAME.card, that can sign in
       --jpki-anchors DIR   the card authorities to trust
       --jpki-address URL   where they tell what is revoked
+      [--jpki-token FILE]  this body's credential there
       [--host 127.0.0.1] [--port 8451] [--issuer URL]
 """
 
@@ -23,6 +24,7 @@ from app.counterparts.digital_auth.server import DigitalAuthServer, refuse_produ
 from app.counterparts.digital_auth.sign_in import CardDesk
 from app.counterparts.digital_auth.store import ProviderStore
 from app.errors import CityError, SettingsError
+from app.frames import read_token
 from app.identity.card_certificate import load_card_trust
 from app.identity.status import jpki_status_client
 from verifier.fault import log_to_stderr
@@ -42,14 +44,15 @@ def main(arguments: list[str] | None = None) -> int:
         keys = open_keys(options.directory / "keys")
         store = ProviderStore(options.directory / "provider.sqlite")
         trust = load_card_trust(options.jpki_anchors, profile="demo")
-        desk = CardDesk(options.cards, trust, jpki_status_client(options.jpki_address))
+        credential = "" if options.jpki_token is None else read_token(options.jpki_token)
+        desk = CardDesk(options.cards, trust, jpki_status_client(options.jpki_address, credential=credential))
         server = DigitalAuthServer(
             (options.host, options.port),
             lambda issuer: Provider(issuer, clients, keys, store, desk),
             profile=profile,
             issuer=options.issuer,
         )
-    except (CityError, OSError) as error:
+    except (CityError, OSError, ValueError) as error:
         print(f"mock digital-auth: {error}", file=sys.stderr)
         return 2
     log_to_stderr("mock digital-auth")
@@ -73,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("--directory", "--cards", "--jpki-anchors"):
         serve.add_argument(name, type=Path, required=True)
     serve.add_argument("--jpki-address", required=True)
+    serve.add_argument("--jpki-token", type=Path)
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--port", type=int, default=DEFAULT_PORT)
     serve.add_argument("--issuer", help=f"ends with {REALM}; default: where it listens")

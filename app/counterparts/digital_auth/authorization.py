@@ -17,7 +17,8 @@ from app.counterparts.digital_auth.store import SignIn
 
 MAX_PARAMETERS_BYTES: Final = 16 << 10
 MAX_PARAMETERS: Final = 30
-SCOPES: Final = frozenset({"openid"})
+ATTRIBUTE_SCOPES: Final = ("name", "address", "birthdate", "gender")
+SCOPES: Final = frozenset({"openid", *ATTRIBUTE_SCOPES})
 _PRINTABLE: Final = re.compile(r"[\x20-\x7e]{1,255}")
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
@@ -65,7 +66,7 @@ def check_authorization_request(given: Mapping[str, str], client: RelyingParty) 
         raise OAuthError("invalid_request", "response_mode must be query")
     scopes = given.get("scope", "").split(" ")
     if "openid" not in scopes or not SCOPES.issuperset(scopes):
-        raise OAuthError("invalid_scope", "this provider (MOCK) gives the scope openid only")
+        raise OAuthError("invalid_scope", "scope is openid, with name address birthdate gender")
     for name in ("state", "nonce"):
         if _PRINTABLE.fullmatch(given.get(name, "")) is None:
             raise OAuthError("invalid_request", f"{name} must be 1 to 255 printable ASCII characters")
@@ -77,7 +78,12 @@ def check_authorization_request(given: Mapping[str, str], client: RelyingParty) 
         raise OAuthError("login_required", "every sign-in needs the card")
     # acr_values is a wish (OpenID Connect Core 3.1.2.1): what is not known is passed over.
     return SignIn(
-        client.client_id, given["redirect_uri"], given["state"], given["nonce"], given["code_challenge"]
+        client.client_id,
+        given["redirect_uri"],
+        given["state"],
+        given["nonce"],
+        given["code_challenge"],
+        " ".join(name for name in ATTRIBUTE_SCOPES if name in scopes),
     )
 
 

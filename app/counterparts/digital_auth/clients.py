@@ -1,10 +1,11 @@
 """The relying parties that the mock provider knows (模擬/MOCK): a file that is read once at the start.
 
     {"clients": [{"client_id": …, "jwks": {"keys": [{"kid": …, "crv": …, "kty": …, "x": …, "y": …}]},
-                  "redirect_uris": [ … ], "sector": …}], "v": 1}
+                  "redirect_uris": [ … ], "sector": …, "userinfo_signed_response_alg": "ES256"}], "v": 1}
 
 `sector` names the service: clients of one service see the same `sub` of a person, others another one (OpenID Connect
-Core section 8.1). Redirect URIs are compared as exact text, so a registered one has one form only.
+Core section 8.1). With `userinfo_signed_response_alg` (may be left out) userinfo is a signed JWT. Redirect URIs are
+compared as exact text, so a registered one has one form only.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from verifier.formats.jose import parse_jwk
 
 MAX_FILE_BYTES: Final = 256 << 10
 MAX_URI: Final = 512
+SIGNED_USERINFO: Final = "userinfo_signed_response_alg"
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _NAME: Final = re.compile(r"[A-Za-z0-9._~-]{1,100}")
 
@@ -36,6 +38,7 @@ class RelyingParty:
     sector: str
     redirect_uris: tuple[str, ...]
     keys: Mapping[str, ec.EllipticCurvePublicKey]
+    signed_userinfo: bool = False
 
 
 def parse_clients(data: bytes) -> dict[str, RelyingParty]:
@@ -66,7 +69,10 @@ def is_redirect_uri(uri: JSON) -> bool:
 
 
 def _parse_client(entry: Any) -> RelyingParty:
-    if set(entry) != {"client_id", "jwks", "redirect_uris", "sector"} or set(entry["jwks"]) != {"keys"}:
+    signed = entry.get(SIGNED_USERINFO)
+    if set(entry) - {SIGNED_USERINFO} != {"client_id", "jwks", "redirect_uris", "sector"}:
+        raise ValueError("members")
+    if set(entry["jwks"]) != {"keys"} or signed not in (None, "ES256"):
         raise ValueError("members")
     keys = {}
     for jwk in entry["jwks"]["keys"]:
@@ -79,7 +85,7 @@ def _parse_client(entry: Any) -> RelyingParty:
         raise ValueError("keys or redirect URIs")
     if not _is_name(entry["client_id"]) or not _is_name(entry["sector"]):
         raise ValueError("name")
-    return RelyingParty(entry["client_id"], entry["sector"], tuple(uris), keys)
+    return RelyingParty(entry["client_id"], entry["sector"], tuple(uris), keys, signed is not None)
 
 
 def _is_name(value: JSON) -> bool:

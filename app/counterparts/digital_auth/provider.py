@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from app.counterparts.digital_auth.authorization import (
+    ATTRIBUTE_SCOPES,
     SCOPES,
     check_authorization_request,
     find_client,
@@ -22,9 +23,14 @@ from app.counterparts.digital_auth.authorization import (
 from app.counterparts.digital_auth.clients import RelyingParty
 from app.counterparts.digital_auth.errors import NoRedirectError, OAuthError, SignInError
 from app.counterparts.digital_auth.keys import ProviderKeys
-from app.counterparts.digital_auth.pages import format_sign_in_page, format_stop_page
+from app.counterparts.digital_auth.pages import (
+    format_consent_page,
+    format_refused_page,
+    format_sign_in_page,
+    format_stop_page,
+)
 from app.counterparts.digital_auth.sign_in import CardDesk
-from app.counterparts.digital_auth.store import Grant, ProviderStore, SignIn
+from app.counterparts.digital_auth.store import Consent, Grant, ProviderStore, SignIn
 from app.counterparts.digital_auth.tokens import ACR, TokenDesk
 from verifier.formats.encoding import JSON, canonical_json
 
@@ -112,7 +118,9 @@ class Provider:
             "akashi_mock": MARK,
             "authorization_endpoint": protocol + "/auth",
             "authorization_response_iss_parameter_supported": True,
-            "claims_supported": ["acr", "aud", "auth_time", "exp", "iat", "iss", "nonce", "sub"],
+            "claims_supported": sorted(
+                ["acr", "aud", "auth_time", "exp", "iat", "iss", "nonce", "sub", *ATTRIBUTE_SCOPES]
+            ),
             "code_challenge_methods_supported": ["S256"],
             "grant_types_supported": ["authorization_code"],
             "id_token_signing_alg_values_supported": ["ES256"],
@@ -128,6 +136,7 @@ class Provider:
             "token_endpoint_auth_methods_supported": ["private_key_jwt"],
             "token_endpoint_auth_signing_alg_values_supported": ["ES256"],
             "userinfo_endpoint": protocol + "/userinfo",
+            "userinfo_signing_alg_values_supported": ["ES256"],
         }
 
     def _authorize(self, parameters: str) -> Reply:
@@ -157,41 +166,76 @@ class Provider:
             return _stop(400, "時間が過ぎたか、すでに終わった手続きです。はじめからやり直してください。")
         if given.get("choice") == "cancel":
             return self._end(ticket, sign_in, "access_denied")
+        consent = self._store.find_consent(ticket, now=now)
+        if consent is not None:
+            # Only a clear yes gives anything away.
+            agreed = given.get("choice") == "agree"
+            return self._grant(ticket, sign_in, consent.person, consent.attributes if agreed else "")
         try:
-            person = self._desk.touch(given.get("card", ""), given.get("pin", ""), now=self._clock())
+            person, attributes = self._touch(given, sign_in)
         except SignInError as error:
             if error.oauth is not None:
-                return self._end(ticket, sign_in, error.oauth)
+                return self._end(ticket, sign_in, error.oauth, error.ja)
             return self._form(400, ticket, sign_in, error.ja)
-        return self._grant(ticket, sign_in, person)
+        return (
+            self._ask(ticket, sign_in, person, attributes)
+            if attributes
+            else self._grant(ticket, sign_in, person)
+        )
 
-    def _grant(self, ticket: str, sign_in: SignIn, person: str) -> Reply:
+    def _touch(self, given: dict[str, str], sign_in: SignIn) -> tuple[str, dict[str, str]]:
+        card, now = given.get("card", ""), self._clock()
+        person = self._desk.touch(card, given.get("pin", ""), now=now)
+        password = given.get("password", "")
+        if not sign_in.scopes or not password:
+            return person, {}
+        found = self._desk.read_attributes(card, password, now=now)
+        return person, {name: found[name] for name in sign_in.scopes.split(" ")}
+
+    def _ask(self, ticket: str, sign_in: SignIn, person: str, attributes: dict[str, str]) -> Reply:
+        # A new ticket: the form that held the PIN cannot be sent again with another choice.
+        new_ticket = secrets.token_urlsafe(32)
+        consent = Consent(person, canonical_json({**attributes}).decode())
+        if not self._store.ask_consent(ticket, new_ticket, consent, now=self._now()):
+            return _stop(400, "すでに終わった手続きです。はじめからやり直してください。")
+        page = format_consent_page(new_ticket, sign_in.client, attributes, SIGN_IN)
+        return Reply(200, _HTML, page.encode(), _page_headers(f"'self' {_origin(sign_in)}"))
+
+    def _grant(self, ticket: str, sign_in: SignIn, person: str, attributes: str = "") -> Reply:
         subject = self._keys.subject(self._clients[sign_in.client].sector, person)
         now = self._now()
-        grant = Grant(sign_in.client, sign_in.redirect_uri, sign_in.nonce, sign_in.challenge, subject, now)
+        grant = Grant(
+            sign_in.client, sign_in.redirect_uri, sign_in.nonce, sign_in.challenge, subject, now, attributes
+        )
         code = secrets.token_urlsafe(32)
         if not self._store.add_code(ticket, code, grant, now=now, expires=now + CODE_SECONDS):
             return _stop(400, "すでに終わった手続きです。はじめからやり直してください。")
         return self._redirect(sign_in.redirect_uri, sign_in.state, {"code": code})
 
-    def _end(self, ticket: str, sign_in: SignIn, error: str) -> Reply:
+    def _end(self, ticket: str, sign_in: SignIn, error: str, why: str = "") -> Reply:
+        """`why`: the person reads it before the way back, for the service is told the protocol's word only."""
         if not self._store.end_sign_in(ticket, now=self._now()):
             return _stop(400, "すでに終わった手続きです。はじめからやり直してください。")
-        return self._redirect(sign_in.redirect_uri, sign_in.state, {"error": error})
+        if not why:
+            return self._redirect(sign_in.redirect_uri, sign_in.state, {"error": error})
+        address = redirect_address(
+            sign_in.redirect_uri, {"error": error, "state": sign_in.state, "iss": self.issuer}
+        )
+        page = format_refused_page(why, address)
+        return Reply(403 if error == "access_denied" else 503, _HTML, page.encode(), _page_headers("'none'"))
 
     def _userinfo(self, authorization: str) -> Reply:
         try:
-            return _json(200, self._tokens.userinfo(authorization, now=self._now()))
+            media_type, body = self._tokens.userinfo(authorization, now=self._now())
+            return Reply(200, media_type, body)
         except OAuthError as error:
             challenge = (("WWW-Authenticate", f'Bearer error="{error.code}"'),)
             return Reply(error.status, "application/json", b"", challenge)
 
     def _form(self, status: int, ticket: str, sign_in: SignIn, message: str = "") -> Reply:
-        page = format_sign_in_page(ticket, sign_in.client, self._desk.names(), SIGN_IN, message)
-        # Browsers hold the redirect that follows a form against form-action too.
-        parts = urlsplit(sign_in.redirect_uri)
-        target = f"{parts.scheme}://{parts.netloc}"
-        return Reply(status, _HTML, page.encode(), _page_headers(f"'self' {target}"))
+        asked = sign_in.scopes.split(" ") if sign_in.scopes else []
+        page = format_sign_in_page(ticket, sign_in.client, self._desk.names(), SIGN_IN, message, asked)
+        return Reply(status, _HTML, page.encode(), _page_headers(f"'self' {_origin(sign_in)}"))
 
     def _redirect(self, redirect_uri: str, state: str, answer: dict[str, str]) -> Reply:
         parameters = {**answer, **({"state": state} if state else {}), "iss": self.issuer}
@@ -199,6 +243,12 @@ class Provider:
 
     def _now(self) -> int:
         return int(self._clock().timestamp())
+
+
+def _origin(sign_in: SignIn) -> str:
+    # Browsers hold the redirect that follows a form against form-action too.
+    parts = urlsplit(sign_in.redirect_uri)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _page_headers(form_action: str) -> tuple[tuple[str, str], ...]:

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from app.counterparts.digital_auth.errors import SignInError
 from app.counterparts.jpki.errors import CardLocked, JpkiError, WrongPin
 from app.counterparts.jpki.reader import CardReader
-from app.identity.card_certificate import CardKind, CardTrust, check_certificate
+from app.identity.card_certificate import CardCertificate, CardKind, CardTrust, check_certificate
 from app.identity.refusals import CardRefused, StatusUnverifiable
 from app.identity.status import StatusSource
 
@@ -69,9 +69,48 @@ class CardDesk:
             raise SignInError("card-unreadable", "カードを読み取れませんでした。") from error
         return self._check(touched.certificate, touched.signature, challenge, now)
 
-    def _check(self, der: bytes, signature: bytes, challenge: bytes, now: datetime) -> str:
+    def read_attributes(self, name: str, password: str, *, now: datetime) -> dict[str, str]:
+        """The four attributes as userinfo gives them (name, address, birthdate YYYYMMDD, gender), from the card's
+        署名用 certificate, which must be as good as the other one. Raises: SignInError; one try is counted by the card.
+
+        Characters that the card cannot carry stay the substitutes that stand on it; userinfo has no place to say where.
+        """
+        challenge = self._random(32)
         try:
-            found = check_certificate(der, CardKind.AUTHENTICATION, self._trust, now=now)
+            touched = CardReader(self._cards / f"{name}{CARD_SUFFIX}").sign_document(password, challenge)
+        except WrongPin as error:
+            raise SignInError(
+                "wrong-password", f"署名用の暗証番号が違います。あと{error.tries_left}回です。"
+            ) from error
+        except CardLocked as error:
+            raise SignInError(
+                "card-locked", "署名用の暗証番号がロックされています。市役所の窓口へ。"
+            ) from error
+        except JpkiError as error:
+            raise SignInError("card-unreadable", "署名用の電子証明書を読み取れませんでした。") from error
+        try:
+            found = self._verify(CardKind.SIGNATURE, touched.certificate, touched.signature, challenge, now)
+        except SignInError as error:
+            # The other certificate is good: the person may go on without giving anything.
+            raise SignInError(error.code, f"署名用: {error.ja}") from error
+        if found.attributes is None:
+            raise SignInError("card-unreadable", "署名用の電子証明書を読み取れませんでした。")
+        return {
+            "name": found.attributes.name,
+            "address": found.attributes.address,
+            "birthdate": found.attributes.birthdate[1:],
+            "gender": found.attributes.sex,
+        }
+
+    def _check(self, der: bytes, signature: bytes, challenge: bytes, now: datetime) -> str:
+        found = self._verify(CardKind.AUTHENTICATION, der, signature, challenge, now)
+        return hashlib.sha256(f"{found.issuer}:{found.serial}".encode("ascii")).hexdigest()
+
+    def _verify(
+        self, kind: CardKind, der: bytes, signature: bytes, challenge: bytes, now: datetime
+    ) -> CardCertificate:
+        try:
+            found = check_certificate(der, kind, self._trust, now=now)
             key = found.x509.public_key()
             if not isinstance(key, rsa.RSAPublicKey):
                 raise SignInError("card-unreadable", "カードを読み取れませんでした。", "access_denied")
@@ -83,4 +122,4 @@ class CardDesk:
             raise SignInError(error.code, error.ja, "access_denied") from error
         except InvalidSignature as error:
             raise SignInError("card-signature", "カードの確認に失敗しました。", "access_denied") from error
-        return hashlib.sha256(f"{found.issuer}:{found.serial}".encode("ascii")).hexdigest()
+        return found

@@ -2,8 +2,8 @@
 assertions.
 
 SQLite, one transaction a step, so that of two that come with the same one-time value exactly one is served, in
-whichever thread or process. Tickets, codes and tokens are kept as SHA-256 only; no name, PIN or certificate is
-ever here. Rows leave when their time is over.
+whichever thread or process. Tickets, codes and tokens are kept as SHA-256 only; no PIN or certificate is ever here.
+The four attributes are, from the consent until the access token is over (ten minutes at most), if the person gives them.
 """
 
 from __future__ import annotations
@@ -19,29 +19,49 @@ from typing import Final
 REUSE_MEMORY_SECONDS: Final = 600
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS sign_in (
-  ticket BLOB PRIMARY KEY, client TEXT, redirect_uri TEXT, state TEXT, nonce TEXT, challenge TEXT, expires INTEGER);
+  ticket BLOB PRIMARY KEY, client TEXT, redirect_uri TEXT, state TEXT, nonce TEXT, challenge TEXT, scopes TEXT,
+  person TEXT, attributes TEXT, expires INTEGER);
 CREATE TABLE IF NOT EXISTS code (
   code BLOB PRIMARY KEY, client TEXT, redirect_uri TEXT, nonce TEXT, challenge TEXT, subject TEXT,
-  auth_time INTEGER, expires INTEGER, used INTEGER, reused INTEGER);
-CREATE TABLE IF NOT EXISTS access (token BLOB PRIMARY KEY, code BLOB, subject TEXT, expires INTEGER);
+  auth_time INTEGER, attributes TEXT, expires INTEGER, used INTEGER, reused INTEGER);
+CREATE TABLE IF NOT EXISTS access (
+  token BLOB PRIMARY KEY, code BLOB, subject TEXT, client TEXT, attributes TEXT, expires INTEGER);
 CREATE TABLE IF NOT EXISTS assertion (client TEXT, jti BLOB, expires INTEGER, PRIMARY KEY (client, jti));
 """
 
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """One accepted authorization request: what the answer will need."""
+    """One accepted authorization request: what the answer will need. scopes: the attributes asked for, in words."""
 
     client: str
     redirect_uri: str
     state: str
     nonce: str
     challenge: str
+    scopes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """A card was touched and the person is asked: who it is, and the attributes as JSON."""
+
+    person: str
+    attributes: str
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What an access token stands for. attributes: JSON of the claims given, "" for none."""
+
+    subject: str
+    client: str
+    attributes: str
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a code stands for. auth_time: seconds since 1970, when the card was touched."""
+    """What a code stands for. auth_time: seconds since 1970, when the card was touched. attributes: as in `Access`."""
 
     client: str
     redirect_uri: str
@@ -49,6 +69,7 @@ class Grant:
     challenge: str
     subject: str
     auth_time: int
+    attributes: str = ""
 
 
 class ProviderStore:
@@ -63,22 +84,55 @@ class ProviderStore:
 
     def add_sign_in(self, ticket: str, sign_in: SignIn, *, now: int, expires: int) -> None:
         """Keep a request until its card is touched; what is over leaves at the same time."""
-        row = (sign_in.client, sign_in.redirect_uri, sign_in.state, sign_in.nonce, sign_in.challenge)
+        row = (
+            sign_in.client,
+            sign_in.redirect_uri,
+            sign_in.state,
+            sign_in.nonce,
+            sign_in.challenge,
+            sign_in.scopes,
+        )
         with self._transaction() as db:
             db.execute("DELETE FROM sign_in WHERE expires <= ?", (now,))
             db.execute("DELETE FROM code WHERE expires <= ?", (now - REUSE_MEMORY_SECONDS,))
             db.execute("DELETE FROM access WHERE expires <= ?", (now,))
             db.execute("DELETE FROM assertion WHERE expires <= ?", (now,))
-            db.execute("INSERT INTO sign_in VALUES (?, ?, ?, ?, ?, ?, ?)", (_hash(ticket), *row, expires))
+            insert = "INSERT INTO sign_in VALUES (?, ?, ?, ?, ?, ?, ?, NULL, NULL, ?)"
+            db.execute(insert, (_hash(ticket), *row, expires))
 
     def find_sign_in(self, ticket: str, *, now: int) -> SignIn | None:
         """The sign-in under way with this ticket, untouched."""
         with self._transaction() as db:
             row = db.execute(
-                "SELECT client, redirect_uri, state, nonce, challenge FROM sign_in WHERE ticket = ? AND expires > ?",
+                "SELECT client, redirect_uri, state, nonce, challenge, scopes FROM sign_in"
+                " WHERE ticket = ? AND expires > ?",
                 (_hash(ticket), now),
             ).fetchone()
         return None if row is None else SignIn(*row)
+
+    def ask_consent(self, ticket: str, new_ticket: str, consent: Consent, *, now: int) -> bool:
+        """The card was touched: the sign-in goes on under a new ticket, with what the person is asked about.
+
+        False: the ticket is not there any more, or its card was touched before.
+        """
+        with self._transaction() as db:
+            return bool(
+                db.execute(
+                    "UPDATE sign_in SET ticket = ?, person = ?, attributes = ?"
+                    " WHERE ticket = ? AND person IS NULL AND expires > ? RETURNING 1",
+                    (_hash(new_ticket), consent.person, consent.attributes, _hash(ticket), now),
+                ).fetchall()
+            )
+
+    def find_consent(self, ticket: str, *, now: int) -> Consent | None:
+        """What the person with this ticket is asked about; None before the card was touched."""
+        with self._transaction() as db:
+            row = db.execute(
+                "SELECT person, attributes FROM sign_in"
+                " WHERE ticket = ? AND person IS NOT NULL AND expires > ?",
+                (_hash(ticket), now),
+            ).fetchone()
+        return None if row is None else Consent(*row)
 
     def end_sign_in(self, ticket: str, *, now: int) -> bool:
         """Take the sign-in away. False: somebody else has, or it is over."""
@@ -87,11 +141,21 @@ class ProviderStore:
 
     def add_code(self, ticket: str, code: str, grant: Grant, *, now: int, expires: int) -> bool:
         """Turn the ticket into a code, in one step. False: the ticket is not there any more."""
-        row = (grant.client, grant.redirect_uri, grant.nonce, grant.challenge, grant.subject, grant.auth_time)
+        row = (
+            grant.client,
+            grant.redirect_uri,
+            grant.nonce,
+            grant.challenge,
+            grant.subject,
+            grant.auth_time,
+            grant.attributes,
+        )
         with self._transaction() as db:
             if not _take_ticket(db, ticket, now):
                 return False
-            db.execute("INSERT INTO code VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0)", (_hash(code), *row, expires))
+            db.execute(
+                "INSERT INTO code VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)", (_hash(code), *row, expires)
+            )
         return True
 
     def take_code(self, code: str, client: str, *, now: int) -> Grant | None:
@@ -102,7 +166,7 @@ class ProviderStore:
         with self._transaction() as db:
             row = db.execute(
                 "UPDATE code SET used = 1 WHERE code = ? AND client = ? AND used = 0 AND expires > ?"
-                " RETURNING client, redirect_uri, nonce, challenge, subject, auth_time",
+                " RETURNING client, redirect_uri, nonce, challenge, subject, auth_time, attributes",
                 (*key, now),
             ).fetchone()
             if (
@@ -114,21 +178,24 @@ class ProviderStore:
                 db.execute("DELETE FROM access WHERE code = ?", key[:1])
         return None if row is None else Grant(*row)
 
-    def add_access(self, token: str, code: str, subject: str, *, expires: int) -> None:
+    def add_access(self, token: str, code: str, access: Access, *, expires: int) -> None:
         """An access token, unless its code was used again in the meantime: then it is worth nothing."""
         with self._transaction() as db:
             db.execute(
-                "INSERT INTO access SELECT ?, code, ?, ? FROM code WHERE code = ? AND reused = 0",
-                (_hash(token), subject, expires, _hash(code)),
+                "INSERT INTO access SELECT ?, code, ?, ?, ?, ? FROM code WHERE code = ? AND reused = 0",
+                (_hash(token), access.subject, access.client, access.attributes, expires, _hash(code)),
             )
+            # From here on the token alone knows them.
+            db.execute("UPDATE code SET attributes = '' WHERE code = ?", (_hash(code),))
 
-    def find_access(self, token: str, *, now: int) -> str | None:
-        """The subject of a valid access token."""
+    def find_access(self, token: str, *, now: int) -> Access | None:
+        """What a valid access token stands for."""
         with self._transaction() as db:
             row = db.execute(
-                "SELECT subject FROM access WHERE token = ? AND expires > ?", (_hash(token), now)
+                "SELECT subject, client, attributes FROM access WHERE token = ? AND expires > ?",
+                (_hash(token), now),
             ).fetchone()
-        return None if row is None else str(row[0])
+        return None if row is None else Access(*row)
 
     def take_assertion(self, client: str, jti: str, *, expires: int) -> bool:
         """Note a client assertion's jti. False: it was used before."""

@@ -14,12 +14,13 @@ from typing import Final
 
 import jwt
 
+from app.counterparts.digital_auth.authorization import ATTRIBUTE_SCOPES
 from app.counterparts.digital_auth.client_assertion import authenticate_client
 from app.counterparts.digital_auth.clients import RelyingParty
 from app.counterparts.digital_auth.errors import OAuthError
 from app.counterparts.digital_auth.keys import ProviderKeys
-from app.counterparts.digital_auth.store import Grant, ProviderStore
-from verifier.formats.encoding import JSON, base64url_encode, sha256
+from app.counterparts.digital_auth.store import Access, Grant, ProviderStore
+from verifier.formats.encoding import JSON, base64url_encode, canonical_json, parse_json, sha256
 
 TOKEN_LIFE_SECONDS: Final = 300
 ACR: Final = "aal3"
@@ -54,25 +55,39 @@ class TokenDesk:
         if not _fits(given["code_verifier"], grant.challenge):
             raise OAuthError("invalid_grant", "code_verifier does not fit code_challenge")
         access = secrets.token_urlsafe(32)
-        self.store.add_access(access, given["code"], grant.subject, expires=now + TOKEN_LIFE_SECONDS)
+        self.store.add_access(
+            access,
+            given["code"],
+            Access(grant.subject, client.client_id, grant.attributes),
+            expires=now + TOKEN_LIFE_SECONDS,
+        )
+        given_claims = parse_json(grant.attributes.encode()) if grant.attributes else {}
         return {
             "access_token": access,
             "expires_in": TOKEN_LIFE_SECONDS,
             "id_token": self._id_token(grant, now),
-            "scope": "openid",
+            "scope": " ".join(["openid", *(name for name in ATTRIBUTE_SCOPES if name in given_claims)]),
             "token_type": "Bearer",
         }
 
-    def userinfo(self, authorization: str, *, now: int) -> dict[str, JSON]:
-        """The claims of scope openid: `sub` alone. Raises: OAuthError("invalid_token", 401)."""
+    def userinfo(self, authorization: str, *, now: int) -> tuple[str, bytes]:
+        """(media type, body): `sub` and the attributes the person gave; signed, with iss and aud, for a client that is
+        registered so. Raises: OAuthError("invalid_token", 401).
+        """
         scheme, _, token = authorization.partition(" ")
-        subject = self.store.find_access(token, now=now) if scheme.lower() == "bearer" else None
-        if subject is None:
+        found = self.store.find_access(token, now=now) if scheme.lower() == "bearer" else None
+        client = None if found is None else self.clients.get(found.client)
+        if found is None or client is None:
             raise OAuthError("invalid_token", "the access token is unknown or over", 401)
-        return {"sub": subject}
+        claims: dict[str, JSON] = parse_json(found.attributes.encode()) if found.attributes else {}
+        claims["sub"] = found.subject
+        if not client.signed_userinfo:
+            return "application/json", canonical_json(claims)
+        claims |= {"aud": client.client_id, "exp": now + TOKEN_LIFE_SECONDS, "iat": now, "iss": self.issuer}
+        return "application/jwt", self._sign(claims).encode("ascii")
 
     def _id_token(self, grant: Grant, now: int) -> str:
-        claims = {
+        claims: dict[str, JSON] = {
             "acr": ACR,
             "aud": grant.client,
             "auth_time": grant.auth_time,
@@ -82,6 +97,9 @@ class TokenDesk:
             "nonce": grant.nonce,
             "sub": grant.subject,
         }
+        return self._sign(claims)
+
+    def _sign(self, claims: dict[str, JSON]) -> str:
         return jwt.encode(claims, self.keys.signing, algorithm="ES256", headers={"kid": self.keys.key_id})
 
 

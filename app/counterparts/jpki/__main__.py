@@ -9,6 +9,7 @@
     phone   --directory DIR --card FILE --phone FILE --passwords FILE
             phone-borne certificates (スマホ用電子証明書), applied for with the card
     follow  --directory DIR --registers FILE                   one pass over the register's change feed
+    bodies  add|list|revoke|delegate …                         who may ask (`bodies_cli`); others get no answer
 
 A running `serve` answers accordingly from the next question on. NUMBER is the resident's number in the mock
 register: who lost the card has no card file to show. The passwords file has two lines: signature password,
@@ -26,6 +27,7 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
+from app.counterparts.jpki import bodies_cli
 from app.counterparts.jpki.authority import MockJpki
 from app.counterparts.jpki.card import SoftwareCard
 from app.counterparts.jpki.errors import JpkiError
@@ -49,6 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         refuse_production(os.environ.get("AKASHI_PROFILE"))
         authority = MockJpki(options.directory, now=datetime.now(UTC))
+        if options.command == "bodies":
+            print(bodies_cli.run(options, now=datetime.now(UTC)))
+            return 0
         if options.command == "serve":
             return _serve(authority, options.host, options.port)
         if options.command == "issue":
@@ -136,6 +141,7 @@ def _follow(directory: Path, registers: Path) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app.counterparts.jpki", description="模擬/MOCK JPKI")
     commands = parser.add_subparsers(dest="command", required=True)
+    bodies_cli.add_parsers(commands)
     for name in ("serve", "issue", "revoke", "suspend", "resume", "phone", "follow"):
         command = commands.add_parser(name)
         command.add_argument("--directory", type=Path, required=True)

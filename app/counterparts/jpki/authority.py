@@ -75,6 +75,11 @@ class MockJpki:
         self._responder_keys = {kind: self._key(f"{kind}-ocsp-key.pem") for kind in KINDS}
 
     @property
+    def directory(self) -> Path:
+        """Where everything of the mock lies."""
+        return self._directory
+
+    @property
     def anchors(self) -> Path:
         """Directory with the authorities' certificates (DER), for
         `app.identity.card_certificate.load_card_trust`.

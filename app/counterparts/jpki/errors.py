@@ -1,6 +1,7 @@
 """What the mock JPKI and its cards say no with.
 
 JpkiError
+├── BodyRefused    who asks may not: unregistered, out of its dates or scope, or without a contract
 ├── NotIssued      no certificate for this person (under 15: no signature certificate)
 └── CardError      the card answered with a status word
     ├── WrongPin     tries left > 0
@@ -14,6 +15,10 @@ from app.errors import CityError
 
 class JpkiError(CityError):
     """Base."""
+
+
+class BodyRefused(JpkiError):  # noqa: N818
+    """The asker gets no answer; `code` says why."""
 
 
 class NotIssued(JpkiError):  # noqa: N818

@@ -1,5 +1,9 @@
 """OCSP and CRL of the mock JPKI over HTTP (模擬/MOCK). POST /<kind>/ocsp, GET /<kind>/crl; kind signature,
 authentication.
+
+Only registered bodies are answered (`bodies`): `Authorization: Bearer <credential>`, and `Mock-Jpki-For: <body>` where the
+asker was delegated. 401 who is not known, 403 who may not ask this; the body is `{"error": code}`. Both stand in for the
+closed network and the certificates of the world outside.
 """
 
 from __future__ import annotations
@@ -11,11 +15,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
 from app.counterparts.jpki.authority import MockJpki
+from app.counterparts.jpki.bodies import Asker, BodyMeter, BodyRegistry
+from app.counterparts.jpki.errors import BodyRefused, JpkiError
 from app.counterparts.jpki.profiles import KINDS
 from app.errors import SettingsError
 from verifier.fault import ToldByPlace
+from verifier.formats.encoding import canonical_json
 
 MAX_REQUEST_BYTES: Final = 8192
+BEHALF_HEADER: Final = "Mock-Jpki-For"
 log = logging.getLogger("akashi.mock-jpki")
 
 
@@ -42,6 +50,8 @@ class JpkiServer(ToldByPlace, ThreadingHTTPServer):
         refuse_production(profile)
         self.authority = authority
         self.clock = clock
+        self.bodies = BodyRegistry(authority.directory)
+        self.meter = BodyMeter(authority.directory / "queries.sqlite")
         super().__init__(address, _Handler)
 
     @property
@@ -62,9 +72,11 @@ class _Handler(BaseHTTPRequestHandler):
         if kind is None:
             self._send(404, "text/plain", b"not found\n")
             return
-        self._send(
-            200, "application/pkix-crl", self.server.authority.build_crl(kind, now=self.server.clock())
-        )
+        asker = self._asker(kind)
+        if asker is not None:
+            now = self.server.clock()
+            self.server.meter.count(asker, kind, "crl", now=now)
+            self._send(200, "application/pkix-crl", self.server.authority.build_crl(kind, now=now))
 
     def do_POST(self) -> None:
         kind = self._kind("ocsp")
@@ -74,10 +86,29 @@ class _Handler(BaseHTTPRequestHandler):
         if kind is None or not known or int(length) > MAX_REQUEST_BYTES:
             self._send(404 if kind is None else 413, "text/plain", b"no\n")
             return
-        answer = self.server.authority.answer_ocsp(
-            kind, self.rfile.read(int(length)), now=self.server.clock()
-        )
-        self._send(200, "application/ocsp-response", answer)
+        question = self.rfile.read(int(length))
+        asker = self._asker(kind)
+        if asker is not None:
+            now = self.server.clock()
+            self.server.meter.count(asker, kind, "ocsp", now=now)
+            answer = self.server.authority.answer_ocsp(kind, question, now=now)
+            self._send(200, "application/ocsp-response", answer)
+
+    def _asker(self, kind: str) -> Asker | None:
+        """Who asks; None when the refusal was sent."""
+        scheme, _, token = self.headers.get("Authorization", "").partition(" ")
+        token = token.strip() if scheme.lower() == "bearer" else ""
+        behalf = self.headers.get(BEHALF_HEADER, "").strip()
+        try:
+            return self.server.bodies.check(token, kind, behalf=behalf, now=self.server.clock())
+        except BodyRefused as error:
+            status, code = (401 if error.code == "unregistered" else 403), error.code
+        except JpkiError as error:
+            # The register itself cannot be read: nobody is answered.
+            status, code = 503, error.code
+        log.warning("refused: %s", code)
+        self._send(status, "application/json", canonical_json({"error": code}))
+        return None
 
     def log_message(self, format: str, *args: object) -> None:
         """Only what was asked, never by whom or about which serial."""

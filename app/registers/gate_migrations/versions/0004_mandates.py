@@ -5,7 +5,7 @@ from alembic import op
 from app.registers.mandate_tables import ALL, COUNTERS, gate_progress
 
 revision = "0004"
-down_revision = "0001"
+down_revision = "0003"
 
 
 def upgrade() -> None:

@@ -5,7 +5,7 @@ from alembic import op
 from app.storage.tables import mandate_requests, notice_mails
 
 revision = "0006"
-down_revision = "0003"
+down_revision = "0005"
 
 
 def upgrade() -> None:
