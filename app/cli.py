@@ -19,6 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
     # Imported here: each room's command line imports its room, and `akashi --help` should not wait for the EVM.
     from app import phone_cli as phone
     from app.claims import cli as claims
+    from app.counter import cli as counter
     from app.house import cli as house
     from app.recipients import cli as recipients
     from app.registers import cli as registers
@@ -31,7 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
         prog="akashi", description="証 akashi: income certificates on the phone (模擬/MOCK data only)"
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for room in (house, claims, registers, phone, wallets, recipients, staff, trust_list, chain):
+    rooms = (house, claims, registers, counter, phone, wallets, recipients, staff, trust_list, chain)
+    for room in rooms:
         room.add_commands(commands)
     return parser
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from app import phone_device_cli, phone_mandate_cli
 from app.counterparts.jpki.errors import JpkiError
 from app.counterparts.jpki.reader import CardReader
 from app.wallets.cli import add_wish_options, print_offer
@@ -69,6 +70,9 @@ def add_commands(subparsers: Any) -> None:
     _card_options(request)
     request.add_argument("--year", type=int, required=True, help="fiscal year, Common Era (令和8年度 = 2026)")
     request.add_argument("--purpose", default="")
+    request.add_argument(
+        "--mandate", help="委任の番号 / ask for the person who gave this mandate, with your own card"
+    )
     request.add_argument("--timeout", type=float, default=120)
 
     offer = _command(commands, "offer", _offer, "ウォレットへの申込み / ask for an offer to a wallet")
@@ -96,7 +100,11 @@ def add_commands(subparsers: Any) -> None:
     withdraw.add_argument("receipt")
 
     stop = _command(commands, "stop-device", _stop, "端末を止める / stop a device")
-    stop.add_argument("thumbprint", nargs="?", help="default: this phone")
+    stop.add_argument(
+        "thumbprint", nargs="?", help="or its first characters, as `devices` shows; default: this phone"
+    )
+    phone_device_cli.add_commands(commands, _command)
+    phone_mandate_cli.add_commands(commands, _command, _card_options, _passwords)
 
     _command(commands, "history", _history, "履歴 / history").add_argument(
         "--ask-city", action="store_true", help="ask the city instead of this phone"
@@ -202,7 +210,7 @@ def _confirm_mail(phone: Phone, options: argparse.Namespace) -> int:
 def _request(phone: Phone, options: argparse.Namespace) -> int:
     words = _passwords(options, only_pin=True)
     request = phone.request_certificate(
-        options.year, options.purpose, CardReader(options.card), words.authentication
+        options.year, options.purpose, CardReader(options.card), words.authentication, mandate=options.mandate
     )
     print(request)
     for stage in phone.wait(request, timeout=options.timeout):
@@ -320,4 +328,10 @@ def _newest(phone: Phone, options: argparse.Namespace) -> str:
 
 
 # What tells the city or an employer something new. The rest shows, fetches, takes back or stops.
-_NEEDS_LIVING_TRUST = frozenset({_sign_up, _confirm_mail, _request, _offer, _submit})
+_NEEDS_LIVING_TRUST = frozenset(
+    {
+        *(_sign_up, _confirm_mail, _request, _offer, _submit),
+        *phone_device_cli.NEEDS_LIVING_TRUST,
+        *phone_mandate_cli.NEEDS_LIVING_TRUST,
+    }
+)

@@ -52,6 +52,11 @@ GATE_VARIABLES: Final = (
     Variable("AKASHI_GATE_STORE", "database address of the gate's own store"),
     Variable("AKASHI_GATE_REGISTERS", "database address of the resident and tax registers"),
     Variable("AKASHI_GATE_KEY_FILE", "Ed25519 key that signs authorisations (0600)"),
+    Variable("AKASHI_GATE_COUNTER_TOKEN_FILE", "channel token of the counter (0600); empty: no counter", ""),
+    Variable("AKASHI_GATE_COUNTER_CODE_SECONDS", "life of a code that the counter prints", "900"),
+    Variable(
+        "AKASHI_GATE_LETTERS", "directory for letters with codes (模擬/MOCK, demo only); empty: none", ""
+    ),
 )
 
 WORKER_VARIABLES: Final = (
@@ -92,6 +97,9 @@ WORKER_VARIABLES: Final = (
     ),
     Variable("AKASHI_WALLET_CODE_LIFE", "seconds the codes of an offer to a wallet count", "600"),
     Variable("AKASHI_NONCE_STOCK", "how many nonces lie ready at the street door", "200"),
+    Variable(
+        "AKASHI_MANDATE_DEVICE_DAYS", "days a phone must be registered before it confirms a mandate", "3"
+    ),
 )
 
 
@@ -118,6 +126,9 @@ class GateSettings:
     store: str
     registers: str
     key_file: Path
+    counter_token_file: Path | None
+    counter_code_seconds: int
+    letters: Path | None
     login: LoginSettings | None = None
 
 
@@ -155,6 +166,7 @@ class WorkerSettings:
     status_lists: int
     status_size: int
     nonce_stock: int
+    mandate_device_days: int
     wallet_profiles: tuple[str, ...]
     wallet_attesters: Path | None
     wallet_code_life: int
@@ -178,8 +190,12 @@ class WorkerSettings:
 def read_gate_settings(environ: Mapping[str, str]) -> GateSettings:
     """The gate's settings. Raises SettingsError naming the variable, never its value."""
     values = _read(environ, GATE_VARIABLES)
+    profile = _profile(values)
+    letters = _path_or_none(values["AKASHI_GATE_LETTERS"])
+    if letters is not None:
+        require_demo(profile, "AKASHI_GATE_LETTERS")
     return GateSettings(
-        profile=_profile(values),
+        profile=profile,
         city=_city(values),
         socket=Path(values["AKASHI_GATE_SOCKET"]),
         token_file=Path(values["AKASHI_GATE_TOKEN_FILE"]),
@@ -188,6 +204,9 @@ def read_gate_settings(environ: Mapping[str, str]) -> GateSettings:
         store=values["AKASHI_GATE_STORE"],
         registers=values["AKASHI_GATE_REGISTERS"],
         key_file=Path(values["AKASHI_GATE_KEY_FILE"]),
+        counter_token_file=_path_or_none(values["AKASHI_GATE_COUNTER_TOKEN_FILE"]),
+        counter_code_seconds=_number(values, "AKASHI_GATE_COUNTER_CODE_SECONDS", 60, 86400),
+        letters=letters,
         login=_login(values),
     )
 
@@ -230,6 +249,7 @@ def read_worker_settings(environ: Mapping[str, str]) -> WorkerSettings:
         status_lists=_number(values, "AKASHI_STATUS_LISTS", 1, 64),
         status_size=_status_size(values, profile),
         nonce_stock=_number(values, "AKASHI_NONCE_STOCK", 1, 10000),
+        mandate_device_days=_number(values, "AKASHI_MANDATE_DEVICE_DAYS", 0, 90),
         wallet_profiles=_wallet_profiles(values, profile),
         wallet_attesters=_path_or_none(values["AKASHI_WALLET_ATTESTERS"]),
         wallet_code_life=_number(values, "AKASHI_WALLET_CODE_LIFE", 60, 86400),

@@ -1,6 +1,6 @@
 """The issuance worker: takes what is in the mailbox, walks requests, sends what is ready, keeps lists fresh.
 
-It has no inbound port. Eleven loops, one process, one writing store; each loop survives outages of everybody else and
+It has no inbound port. Twelve loops, one process, one writing store; each loop survives outages of everybody else and
 goes on where it was. `python -m app.worker` reads its settings from the environment (`app.settings`).
 """
 
@@ -17,12 +17,14 @@ from typing import Final
 
 from sqlalchemy import Engine
 
+from app.delivery.notice_mail import NoticeMailer
 from app.delivery.sender import Sender
 from app.errors import CityError, UnavailableError
 from app.issuance.intake import NONCE_MAX_AGE, Intake
 from app.issuance.monitor import Monitor
 from app.issuance.walk import Walk
 from app.mailbox import CityMailbox
+from app.mandates.following import follow_events
 from app.registers.gate_client import GateClient
 from app.revocation.protection import follow_changes
 from app.revocation.status_publisher import StatusPublisher
@@ -44,6 +46,7 @@ INBOX_WAIT: Final = 20
 INBOX_BATCH: Final = 64
 MONITOR_BEAT: Final = 2.0
 NONCE_BEAT: Final = 1.0
+MAIL_BEAT: Final = 2.0
 WAL_BEAT: Final = 60.0
 SCRUB_BEAT: Final = 3600.0
 CHANGES_BEAT: Final = 2.0
@@ -68,6 +71,7 @@ class Rooms:
     intake: Intake
     walk: Walk
     sender: Sender
+    notices: NoticeMailer
     status: StatusPublisher
     gate: GateClient
     monitor: Monitor | None
@@ -101,6 +105,7 @@ class Worker:
             ("walk", self._walk, 0.0),
             ("send", self._send_outbox, 0.0),
             ("nonces", self._stock_nonces, NONCE_BEAT),
+            ("mail", self._rooms.notices.send_due, MAIL_BEAT),
             ("changes", self._follow_changes, CHANGES_BEAT),
             # Only this timer publishes what was revoked; the moment of a revocation is nobody's business.
             ("status", self._publish_status, self._rooms.status_beat),
@@ -230,7 +235,9 @@ class Worker:
 
     def _follow_changes(self) -> None:
         rooms = self._rooms
-        if follow_changes(rooms.store, rooms.gate, at=int(rooms.clock().timestamp())):
+        at = int(rooms.clock().timestamp())
+        done = follow_changes(rooms.store, rooms.gate, at=at) + follow_events(rooms.store, rooms.gate, at=at)
+        if done:
             self._send.set()
 
     def _publish_status(self) -> None:

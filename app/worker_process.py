@@ -24,6 +24,7 @@ from sqlalchemy import Engine
 from app.city_keys import CityKeys
 from app.claims.certificate_data import DEMO_AUTHORITY
 from app.delivery.confirmation_mail import ConfirmationMail
+from app.delivery.notice_mail import NoticeMailer
 from app.delivery.sender import Sender
 from app.errors import CityError, SettingsError
 from app.frames import read_token
@@ -122,9 +123,15 @@ def build_worker(settings: WorkerSettings) -> Worker:
     )
     wallets = _wallet_settings(settings)
     work = threading.Event()
+    mail = ConfirmationMail(settings.smtp)
     intake = Intake(
         store,
-        IntakeSettings(settings.city, thumbprint(trust.content.envelope_key), wallets=wallets),
+        IntakeSettings(
+            settings.city,
+            thumbprint(trust.content.envelope_key),
+            wallets=wallets,
+            mandate_device_age=settings.mandate_device_days * 86400,
+        ),
         agree=keys.agreement(),
         cards=CardChecker(
             load_card_trust(settings.jpki_anchors, profile=settings.profile),
@@ -132,7 +139,7 @@ def build_worker(settings: WorkerSettings) -> Worker:
             jpki_status_client(settings.jpki, fetch=_guarded_fetch(guard, settings)),
         ),
         gate=gate,
-        send_mail=_guarded_mail(guard, ConfirmationMail(settings.smtp).send),
+        send_mail=_guarded_mail(guard, mail.send),
         clock=utc_now,
     )
     wallet_rooms = None
@@ -187,6 +194,7 @@ def build_worker(settings: WorkerSettings) -> Worker:
             intake=intake,
             walk=walk,
             sender=sender,
+            notices=NoticeMailer(store, _guarded_notice(guard, mail.tell_new_device), clock=utc_now),
             status=status,
             gate=gate,
             monitor=_build_monitor(settings, store, log_door, gate, guard),
@@ -293,6 +301,14 @@ def _guarded_mail(guard: Guard, send: Callable[[str, str], None]) -> Callable[[s
         send(address, code)
 
     return sent
+
+
+def _guarded_notice(guard: Guard, tell: Callable[[str], None]) -> Callable[[str], None]:
+    def told(address: str) -> None:
+        guard.check(Zone.CITY, Zone.COUNTERPART, "mail.notice", len(address), now=utc_now())
+        tell(address)
+
+    return told
 
 
 def _trust_list(settings: WorkerSettings) -> TrustList:

@@ -126,6 +126,61 @@ CROSSINGS: Final[tuple[Crossing, ...]] = (
         Zone.CITY, Zone.NUMBER_USING, "gate.requests_of", 4 * KIB, "whose requests a correction supersedes"
     ),
     Crossing(Zone.CITY, Zone.NUMBER_USING, "gate.tally", 4 * KIB, "how many documents were authorised"),
+    Crossing(
+        Zone.CITY, Zone.NUMBER_USING, "gate.mandate_code", 4 * KIB, "a hand-over code for one opaque binding"
+    ),
+    Crossing(
+        Zone.CITY,
+        Zone.NUMBER_USING,
+        "gate.mandate_give",
+        64 * KIB,
+        "a mandate with the giver's card evidence",
+    ),
+    Crossing(Zone.CITY, Zone.NUMBER_USING, "gate.mandate_accept", 4 * KIB, "the agent takes a mandate on"),
+    Crossing(Zone.CITY, Zone.NUMBER_USING, "gate.mandate_confirm", 4 * KIB, "the giver confirms a mandate"),
+    Crossing(
+        Zone.CITY, Zone.NUMBER_USING, "gate.mandate_letter", 4 * KIB, "have the letter with the code sent"
+    ),
+    Crossing(Zone.CITY, Zone.NUMBER_USING, "gate.mandate_end", 4 * KIB, "giver or agent ends a mandate"),
+    Crossing(
+        Zone.CITY, Zone.NUMBER_USING, "gate.mandate_entries", 4 * KIB, "the mandates of one opaque binding"
+    ),
+    Crossing(
+        Zone.CITY,
+        Zone.NUMBER_USING,
+        "gate.mandate_request",
+        64 * KIB,
+        "the agent's card evidence in, one authorised request out",
+    ),
+    Crossing(
+        Zone.CITY,
+        Zone.NUMBER_USING,
+        "gate.events",
+        4 * KIB,
+        "what happened to opaque bindings: words and mandate ids",
+    ),
+    Crossing(Zone.CITY, Zone.NUMBER_USING, "gate.lines", 4 * KIB, "the history of one opaque binding"),
+    Crossing(
+        Zone.CITY, Zone.NUMBER_USING, "gate.lock_devices", 4 * KIB, "adding devices is locked to the counter"
+    ),
+    Crossing(Zone.CITY, Zone.NUMBER_USING, "gate.is_locked", 4 * KIB, "whether adding devices is locked"),
+    Crossing(
+        Zone.CITY,
+        Zone.NUMBER_USING,
+        "gate.register_by_code",
+        4 * KIB,
+        "a printed code in, an opaque binding out (模擬, demo)",
+    ),
+    Crossing(
+        Zone.CITY,
+        Zone.NUMBER_USING,
+        "gate.counter_qr",
+        4 * KIB,
+        "the counter prints a code for a demonstration resident (模擬, demo)",
+    ),
+    Crossing(
+        Zone.CITY, Zone.NUMBER_USING, "gate.counter_unlock", 4 * KIB, "two members of staff take a lock back"
+    ),
     Crossing(Zone.CITY, Zone.SIGNER, "signer.batch", 1 * MIB, "digests and key agreements, never data"),
     Crossing(
         Zone.DMZ, Zone.SIGNER, "signer.batch", 1 * MIB, "checkpoints and receipts, by the monotone rule"
@@ -154,6 +209,7 @@ CROSSINGS: Final[tuple[Crossing, ...]] = (
     Crossing(
         Zone.CITY, Zone.COUNTERPART, "mail.confirmation", 64 * KIB, "a code to the address the resident gave"
     ),
+    Crossing(Zone.CITY, Zone.COUNTERPART, "mail.notice", 4 * KIB, "that a phone was added, without a name"),
     Crossing(
         Zone.CITY,
         Zone.CITY,

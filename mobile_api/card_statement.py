@@ -23,7 +23,8 @@ from verifier.formats.encoding import (
 from verifier.formats.jose import parse_thumbprint
 
 MAX_STATEMENT_BYTES: Final = 2048
-PURPOSES: Final = frozenset({"register", "request"})
+PURPOSES: Final = frozenset({"register", "request", "mandate", "request_by_mandate"})
+"""`mandate`: the giver signs a mandate's record; `request_by_mandate`: the agent asks under one."""
 NO_REQUEST: Final = base64url_encode(sha256(b""))
 """`request_digest` of a statement that goes with no request."""
 

@@ -30,22 +30,22 @@ from mobile_api.errors import (
     StateError,
 )
 from mobile_api.messages import (
-    NO_REQUEST,
     STAGES,
-    CardStatement,
     CertificateRequest,
     ConfirmMail,
+    DeviceBody,
     HistoryWish,
+    MandateWish,
     OfferReady,
-    Register,
+    RequestByMandate,
     RequestCertificate,
-    StopDevice,
     format_instant,
-    format_statement,
     new_message_id,
+    parse_counter_qr,
 )
+from mobile_api.phone_account import PhoneAccount
 from mobile_api.phone_answers import note_distrust
-from mobile_api.phone_correspondence import REPOST_SECONDS, Correspondence, read_members
+from mobile_api.phone_correspondence import REPOST_SECONDS, Correspondence
 from mobile_api.phone_counterparts import (
     Card,
     CardPasswords,
@@ -54,13 +54,16 @@ from mobile_api.phone_counterparts import (
     PinnedTrust,
     trust_from_jwks,
 )
+from mobile_api.phone_devices import PhoneDevices
 from mobile_api.phone_home import PhoneHome
+from mobile_api.phone_mandates import PhoneMandates
 from mobile_api.phone_offers import OfferWish, PhoneOffers
+from mobile_api.phone_registration import PhoneRegistration
 from mobile_api.phone_submissions import PhoneSubmissions, ScannedRequest, SubmissionReceipt
 from mobile_api.phone_wishes import find_wish, in_order, note_fetched, note_missing
 from verifier.errors import FormatError
-from verifier.formats.encoding import base64url_encode, canonical_json, sha256
-from verifier.formats.jose import agreement, es256_signer, format_jwk, thumbprint
+from verifier.formats.encoding import base64url_encode, sha256
+from verifier.formats.jose import agreement, es256_signer, thumbprint
 from verifier.formats.names import BUNDLE_TYPE, PACKAGE_TYPE
 from verifier.formats.package import open_package, pack
 
@@ -138,10 +141,16 @@ class Phone:
             sleep=sleep,
             repost_after=repost_after,
         )
+        self._door_account = PhoneAccount(self._home, self._door, self._proof, city=trust.city, clock=clock)
+        self._registration = PhoneRegistration(self._home, self._letters, self._door_account)
+        self.devices = PhoneDevices(self._letters)
+        self.mandates = PhoneMandates(
+            self._home, self._letters, self._door_account, city=trust.city, clock=clock, random=random
+        )
         self._offers = PhoneOffers(
             self._home,
             self._letters,
-            statement=self._statement,
+            statement=self._door_account.statement,
             new_key=lambda: new_message_id(self._random),
         )
         self._submissions = PhoneSubmissions(
@@ -175,7 +184,7 @@ class Phone:
     @property
     def is_registered(self) -> bool:
         """Whether the city has confirmed the binding of the card to this phone."""
-        return (self._state["registration"] or {}).get("state") == "registered"
+        return self._registration.is_done
 
     @property
     def signing_thumbprint(self) -> str:
@@ -215,52 +224,22 @@ class Phone:
         Raises: CityRefused, NoAnswerYet (call again: nothing is signed twice), DoorUnavailable,
         DoorRefused, and what the card raises.
         """
-        if self.is_registered:
-            return
-        self._open_account()
-        try:
-            self._register(card, passwords, mail, timeout)
-        except DoorRefused as error:
-            if error.status == 401:
-                # This account is not ours to the door (it gave us somebody else's, or forgot it): the next call asks
-                # for one anew.
-                self._state.update(account=None, registration=None)
-                self._home.save()
-            raise
+        self._registration.by_card(card, passwords, mail, timeout)
 
-    def _register(self, card: Card, passwords: CardPasswords, mail: str | None, timeout: float) -> None:
-        registration = self._state["registration"]
-        if registration is None:
-            statement = self._statement("register", NO_REQUEST)
-            data = statement.encode("utf-8")
-            by_signature = card.sign_document(passwords.signature, data)
-            by_authentication = card.authenticate(passwords.authentication, data)
-            message = self._letters.write(
-                Register(
-                    self._home.signing_key.public_key(),
-                    self._home.encryption_key.public_key(),
-                    statement,
-                    by_signature.certificate,
-                    by_signature.signature,
-                    by_authentication.certificate,
-                    by_authentication.signature,
-                    mail,
-                )
-            )
-            self._state["registration"] = {"message": message, "state": "sent"}
-            self._home.save()
-        else:
-            message = registration["message"]
-        self._letters.post(message)
-        self._letters.await_outcome(message, timeout)
+    def register_by_code(self, qr: str, *, timeout: float = DEFAULT_WAIT) -> None:
+        """Register as a demonstration resident with the counter's QR code, without a card (模擬/MOCK). Resumable.
+
+        Raises: FormatError("bad-counter-qr"), and as `sign_up`.
+        """
+        self._registration.by_code(parse_counter_qr(qr, self._trust.public_url), timeout)
 
     def confirm_mail(self, code: str, *, timeout: float = DEFAULT_WAIT) -> None:
         """Send the code from the mail and wait for the city's word. Raises: CityRefused, NoAnswerYet."""
         self._letters.ask(ConfirmMail(code), timeout)
 
     def stop_device(self, signing_thumbprint: str, *, timeout: float = DEFAULT_WAIT) -> None:
-        """Stop a device of the same card (also this one). Raises: CityRefused, NoAnswerYet."""
-        self._letters.ask(StopDevice(signing_thumbprint), timeout)
+        """Stop a device of the same resident (also this one). Raises: CityRefused, NoAnswerYet."""
+        self.devices.stop(signing_thumbprint, timeout)
 
     def ask_history(self, *, timeout: float = DEFAULT_WAIT) -> list[dict[str, str]]:
         """The city's own list: at, code, message_ja, message_en. Raises: CityRefused, NoAnswerYet."""
@@ -269,25 +248,45 @@ class Phone:
     # Certificates
 
     def request_certificate(
-        self, fiscal_year: int, purpose: str, card: Card, pin: str, *, document_kind: str = DOCUMENT_KIND
+        self,
+        fiscal_year: int,
+        purpose: str,
+        card: Card,
+        pin: str,
+        *,
+        document_kind: str = DOCUMENT_KIND,
+        mandate: str | None = None,
     ) -> str:
         """Ask for a certificate; the card's authentication goes over the request. Returns the request's id.
 
         The id is the idempotency key (the city's own id comes with its answers). A request of the same
         kind, year and purpose that is under way (until its package was fetched) is gone on with instead of
         making a second one, also after a kill at any point. One that is gone is not: the wish begins anew.
+        `mandate`: ask for the person who gave it, with one's own card.
         """
         if not self.is_registered:
             raise StateError("not-registered", "sign up first")
-        wish = {"document_kind": document_kind, "fiscal_year": fiscal_year, "purpose": purpose}
+        wish = {
+            "document_kind": document_kind,
+            "fiscal_year": fiscal_year,
+            "mandate": mandate,
+            "purpose": purpose,
+        }
         key, entry = find_wish(self._state, wish, lambda: new_message_id(self._random))
         # Written before the card is asked: whatever happens next, this wish has this key until it ends.
         self._home.save()
         if entry["message"] is None:
-            request = CertificateRequest(document_kind, fiscal_year, purpose, key)
-            statement = self._statement("request", request.digest())
+            members = (document_kind, fiscal_year, purpose, key)
+            asked = CertificateRequest(*members) if mandate is None else MandateWish(*members, mandate)
+            kind = "request" if mandate is None else "request_by_mandate"
+            statement = self._door_account.statement(kind, asked.digest())
             by_card = card.authenticate(pin, statement.encode("utf-8"))
-            body = RequestCertificate(request, statement, by_card.certificate, by_card.signature)
+            evidence = (statement, by_card.certificate, by_card.signature)
+            body: DeviceBody = (
+                RequestByMandate(asked, *evidence)
+                if isinstance(asked, MandateWish)
+                else RequestCertificate(asked, *evidence)
+            )
             entry["message"] = self._letters.write(body, request=key)
             entry["state"] = "sent"
             self._home.save()
@@ -436,43 +435,13 @@ class Phone:
         return self._home.state
 
     def _account(self) -> str:
-        if self._state["account"] is None:
-            raise StateError("no-account", "sign up first")
-        return self._state["account"]
+        return self._door_account.current()
 
     def _request(self, request_id: str) -> dict[str, Any]:
         entry = self._state["requests"].get(request_id)
         if entry is None:
             raise StateError("unknown-request", "this phone made no such request")
         return entry
-
-    def _open_account(self) -> None:
-        if self._state["account"] is not None:
-            return
-        body = canonical_json({"signing_jwk": format_jwk(self._home.signing_key.public_key())})
-        reply = self._door.call("POST", "/v1/accounts", body, proof=self._proof)
-        account = read_members(reply.body, "account")["account"]
-        if not isinstance(account, str) or len(account) != 22:
-            raise DoorDistrusted("bad-door-answer", "the door gave no account")
-        self._state["account"] = account
-        self._home.save()
-
-    def _statement(self, purpose: str, request_digest: str) -> str:
-        body = canonical_json({"account": self._account()})
-        reply = self._door.call("POST", "/v1/nonces", body, proof=self._proof)
-        nonces = read_members(reply.body, "nonces")["nonces"]
-        if not isinstance(nonces, list) or len(nonces) != 1 or not isinstance(nonces[0], str):
-            raise DoorDistrusted("bad-door-answer", "the door gave no nonce")
-        statement = CardStatement(
-            self._trust.city,
-            purpose,
-            self._kid,
-            self._encryption_kid,
-            request_digest,
-            nonces[0],
-            self._clock(),
-        )
-        return format_statement(statement)
 
     def _open_bytes(self, data: bytes) -> bytes:
         try:

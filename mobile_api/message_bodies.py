@@ -315,7 +315,7 @@ def _request_json(request: CertificateRequest) -> JSON:
 def _certificate_request(value: JSON) -> CertificateRequest:
     body = members(value, {"document_kind", "fiscal_year", "purpose", "idempotency_key"})
     year = body["fiscal_year"]
-    if body["document_kind"] not in DOCUMENT_KINDS:
+    if not isinstance(body["document_kind"], str) or body["document_kind"] not in DOCUMENT_KINDS:
         raise FormatError("bad-body", "unknown document_kind")
     if type(year) is not int or not 1989 <= year <= 2999:
         raise FormatError("bad-body", "fiscal_year is a year of the Common Era")

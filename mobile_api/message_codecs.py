@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from mobile_api import message_bodies, wallet_bodies
+from mobile_api import counter_bodies, device_bodies, mandate_bodies, message_bodies, wallet_bodies
 from mobile_api.body_fields import Codec
 from verifier.formats.encoding import JSON
 
-DEVICE_CODECS: Final[tuple[Codec, ...]] = (*wallet_bodies.DEVICE_CODECS,)
+DEVICE_CODECS: Final[tuple[Codec, ...]] = (
+    *wallet_bodies.DEVICE_CODECS,
+    *device_bodies.DEVICE_CODECS,
+    *mandate_bodies.DEVICE_CODECS,
+    *counter_bodies.DEVICE_CODECS,
+)
 """What a phone may say beside the kinds of `message_bodies`."""
-ANSWER_CODECS: Final[tuple[Codec, ...]] = (*wallet_bodies.ANSWER_CODECS,)
+ANSWER_CODECS: Final[tuple[Codec, ...]] = (
+    *wallet_bodies.ANSWER_CODECS,
+    *device_bodies.ANSWER_CODECS,
+    *mandate_bodies.ANSWER_CODECS,
+)
 """What the city may answer beside the kinds of `message_bodies`."""
 
 DeviceBody = message_bodies.DeviceBody | Any

@@ -25,6 +25,24 @@ from mobile_api.card_statement import (
     parse_instant,
     parse_statement,
 )
+from mobile_api.counter_bodies import RegisterByCode, format_counter_qr, parse_counter_qr
+from mobile_api.device_bodies import DeviceEntry, Devices, ListDevices, LockDevices
+from mobile_api.mandate_bodies import (
+    AcceptMandate,
+    ConfirmMandate,
+    EndMandate,
+    GiveMandate,
+    ListMandates,
+    MandateCode,
+    MandateCodeWish,
+    MandateEntry,
+    MandateRecord,
+    Mandates,
+    MandateWish,
+    RequestByMandate,
+    format_record,
+    parse_record,
+)
 from mobile_api.message_bodies import (
     STAGES,
     CertificateRequest,
@@ -62,39 +80,64 @@ from verifier.formats.names import (
 from verifier.formats.package import KeyAgreement, open_package, pack
 
 __all__ = [
+    "BRINGS_ITS_KEY",
     "MAX_COPIES",
     "NO_REQUEST",
     "OFFER_SCHEME",
     "STAGES",
+    "AcceptMandate",
     "AnswerBody",
     "CardStatement",
     "CertificateRequest",
     "CityAnswer",
     "ConfirmMail",
+    "ConfirmMandate",
     "DeviceBody",
+    "DeviceEntry",
     "DeviceRequest",
+    "Devices",
+    "EndMandate",
+    "GiveMandate",
     "History",
     "HistoryEntry",
     "HistoryWish",
+    "ListDevices",
+    "ListMandates",
+    "LockDevices",
+    "MandateCode",
+    "MandateCodeWish",
+    "MandateEntry",
+    "MandateRecord",
+    "MandateWish",
+    "Mandates",
     "Notice",
     "OfferReady",
     "PackageReady",
     "Progress",
     "Refused",
     "Register",
+    "RegisterByCode",
     "Registered",
+    "RequestByMandate",
     "RequestCertificate",
     "RequestOffer",
     "StopDevice",
     "WalletWish",
     "build_answer",
     "build_device_request",
+    "format_answer_body",
+    "format_counter_qr",
+    "format_device_body",
     "format_instant",
+    "format_record",
     "format_statement",
     "new_message_id",
     "open_answer",
     "open_envelope",
+    "parse_answer_body",
+    "parse_counter_qr",
     "parse_instant",
+    "parse_record",
     "parse_statement",
     "peek_device_request",
     "seal_answer",
@@ -109,6 +152,9 @@ _ID: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 _CITY: Final = re.compile(r"[0-9]{6}")
 _REQUEST_MEMBERS: Final = {"v", "kind", "city", "account", "message_id", "iat", "body"}
 _ANSWER_MEMBERS: Final = {"v", "city", "account", "in_reply_to", "sequence", "iat", "kind", "body"}
+
+BRINGS_ITS_KEY: Final = (Register, RegisterByCode)
+"""Messages of a device without an account: checked with the signing key, answered to the encryption key they bring."""
 
 FindKey = Callable[[str, str], ec.EllipticCurvePublicKey | None]
 """(account, thumbprint) → the device key that the city has bound to this account, or None."""
@@ -173,15 +219,15 @@ def peek_device_request(data: bytes) -> DeviceRequest:
 def verify_device_request(data: bytes, find_key: FindKey) -> DeviceRequest:
     """Read a message and check its signature.
 
-    A `register` message is checked with the key it brings (which the card's statement must name: that is
-    checked later); every other one with the key the city has bound to the account. Still the caller's part:
-    that `city` and `account` are the ones of the envelope, that `message_id` is new, and that a nonce is
+    A `register` or `register_by_code` message is checked with the key it brings (which the card's statement must
+    name: that is checked later); every other one with the key the city has bound to the account. Still the caller's
+    part: that `city` and `account` are the ones of the envelope, that `message_id` is new, and that a nonce is
     consumed first. Raises: FormatError("unknown-device"), FormatError("bad-signature"), other FormatErrors.
     """
     jws = parse_jws(data, typ=DEVICE_REQUEST_TYP, max_bytes=MAX_MESSAGE_BYTES)
     request = _device_request(jws)
     kid = _kid(jws)
-    if isinstance(request.body, Register):
+    if isinstance(request.body, BRINGS_ITS_KEY):
         key: ec.EllipticCurvePublicKey | None = request.body.signing_key
     else:
         key = find_key(request.account, kid)

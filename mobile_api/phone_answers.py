@@ -12,13 +12,17 @@ from typing import Any, Final
 from mobile_api.message_bodies import STAGES
 from mobile_api.messages import (
     CityAnswer,
+    Devices,
     History,
+    MandateCode,
+    Mandates,
     Notice,
     OfferReady,
     PackageReady,
     Progress,
     Refused,
     Registered,
+    format_answer_body,
     format_instant,
 )
 from verifier.errors import FormatError
@@ -37,6 +41,16 @@ _FITS: Final[dict[str, tuple[type, ...]]] = {
     "confirm_mail": (Notice, Refused),
     "stop_device": (Notice, Refused),
     "history": (History, Refused),
+    "register_by_code": (Registered, Refused),
+    "request_by_mandate": (Progress, PackageReady, Refused),
+    "list_devices": (Devices, Refused),
+    "lock_devices": (Notice, Refused),
+    "mandate_code": (MandateCode, Refused),
+    "mandate_give": (Notice, Refused),
+    "mandate_accept": (Notice, Refused),
+    "mandate_confirm": (Notice, Refused),
+    "mandate_end": (Notice, Refused),
+    "list_mandates": (Mandates, Refused),
 }
 
 
@@ -105,7 +119,7 @@ def apply_answer(answer: CityAnswer, state: dict[str, Any]) -> None:
         message["refusal"] = {**_sentences(body), "retry": body.retry}
         if request is not None:
             request["state"] = "gone" if body.code == GONE else "refused"
-        if message["kind"] == "register":
+        if message["kind"] in ("register", "register_by_code"):
             state["registration"] = None
     elif isinstance(body, Registered):
         message["outcome"] = "registered"
@@ -131,6 +145,8 @@ def apply_answer(answer: CityAnswer, state: dict[str, Any]) -> None:
         message["entries"] = [{"at": format_instant(e.at), **_sentences(e)} for e in body.entries]
     else:
         message["outcome"] = "done"
+        if isinstance(body, Devices | MandateCode | Mandates):
+            message["result"] = format_answer_body(body)[1]
 
 
 def note_distrust(state: dict[str, Any], code: str) -> None:

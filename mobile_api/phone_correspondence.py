@@ -16,15 +16,10 @@ from mobile_api.door_client import DoorClient, ProofKey
 from mobile_api.errors import CityRefused, DoorDistrusted, NoAnswerYet, PhoneError, StateError
 from mobile_api.messages import (
     CityAnswer,
-    ConfirmMail,
     DeviceBody,
     DeviceRequest,
-    HistoryWish,
-    Register,
-    RequestCertificate,
-    RequestOffer,
-    StopDevice,
     build_device_request,
+    format_device_body,
     new_message_id,
     open_answer,
     seal_envelope,
@@ -42,15 +37,6 @@ REPOST_SECONDS: Final = 120
 """How long nothing is heard about a letter before it is posted again; twice as long each time."""
 MAX_DOUBLINGS: Final = 6
 MAX_REPLY_BYTES: Final = 7 << 20
-
-_KINDS: Final = {
-    Register: "register",
-    RequestCertificate: "request_certificate",
-    RequestOffer: "request_offer",
-    ConfirmMail: "confirm_mail",
-    StopDevice: "stop_device",
-    HistoryWish: "history",
-}
 
 
 class Correspondence:
@@ -98,7 +84,7 @@ class Correspondence:
         self._home.write(_file(message), seal_envelope(signed, self._trust.envelope_key, self._random))
         self._home.state["messages"][message] = {
             "heard": None,
-            "kind": _KINDS[type(body)],
+            "kind": format_device_body(body)[0],
             "last_sequence": 0,
             "outcome": None,
             "posted": None,

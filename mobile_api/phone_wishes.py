@@ -18,9 +18,9 @@ UNDER_WAY: Final = ("new", "sent", "ready", "missing")
 def find_wish(
     state: dict[str, Any], wish: dict[str, Any], new_key: Callable[[], str]
 ) -> tuple[str, dict[str, Any]]:
-    """Key and entry of this wish (document_kind, fiscal_year, purpose): the one under way, or a new one."""
+    """Key and entry of this wish (document_kind, fiscal_year, purpose, mandate): the one under way, or a new one."""
     for key, entry in state["requests"].items():
-        if {name: entry[name] for name in wish} != wish:
+        if {name: entry.get(name) for name in wish} != wish:
             continue
         if entry["state"] in UNDER_WAY:
             return key, entry

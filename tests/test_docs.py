@@ -222,7 +222,8 @@ def test_every_process_is_in_the_document() -> None:
 
 def test_every_threat_is_answered_by_a_test_or_open() -> None:
     rows = _page("docs/threat-model.md").rows("Threats")
-    assert [row[0] for row in rows] == [f"T{number}" for number in range(1, 29)]
+    assert len(rows) >= 30
+    assert [row[0] for row in rows] == [f"T{number}" for number in range(1, len(rows) + 1)]
     for number, _threat, _answer, where in rows:
         named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", where)
         assert named or where.startswith(("open", "not built yet")), number

@@ -89,6 +89,11 @@ class Home:
         return self.root / "mail"
 
     @property
+    def letters(self) -> Path:
+        """Letters with confirmation codes that the register gate posted (模擬/MOCK)."""
+        return self.root / "letters"
+
+    @property
     def trust(self) -> Path:
         """The trust list and the keys of those who sign it."""
         return self.root / "trust"

@@ -199,6 +199,8 @@ class House:
             AKASHI_GATE_STORE=self.home.store("gate"),
             AKASHI_GATE_REGISTERS=self.home.store("registers"),
             AKASHI_GATE_KEY_FILE=str(self.home.keys / "gate" / "authorisation.key.pem"),
+            AKASHI_GATE_COUNTER_TOKEN_FILE=str(self.home.token("counter")),
+            AKASHI_GATE_LETTERS=str(self.home.letters),
             AKASHI_JPKI_ANCHORS=str(self.home.jpki_anchors),
             AKASHI_TRAFFIC_LOG=str(self.home.logs / "traffic-gate.log"),
             **self._login(),

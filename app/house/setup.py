@@ -43,8 +43,8 @@ TRUST_LIFE: Final = timedelta(days=365)
 MAX_STATUS_AGE: Final = 7 * 86400
 TRUST_SIGNERS: Final = 3
 TRUST_THRESHOLD: Final = 2
-TOKENS: Final = ("gate", "log", "staff")
-LAYOUT: Final = 4
+TOKENS: Final = ("gate", "log", "staff", "counter")
+LAYOUT: Final = 5
 """Of the home: a higher one has things in it that a lower one has not."""
 
 

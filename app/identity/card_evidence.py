@@ -89,6 +89,11 @@ class OfflineCardChecker:
         self._city = city
         self._status: StatusSource | None = None
 
+    @property
+    def city(self) -> str:
+        """The city for which statements are accepted."""
+        return self._city
+
     def check_signature(
         self,
         statement: str,

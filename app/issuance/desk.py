@@ -25,7 +25,7 @@ from app.storage.accounts import Account
 from app.storage.inbox import Envelope
 from app.storage.outbox import queue_answer
 from app.wallets.settings import WalletSettings
-from mobile_api.messages import AnswerBody, DeviceRequest, Register, parse_statement
+from mobile_api.messages import BRINGS_ITS_KEY, AnswerBody, DeviceRequest, parse_statement
 from verifier.errors import FormatError
 from verifier.formats.encoding import JSON
 from verifier.formats.jose import format_jwk
@@ -43,6 +43,7 @@ class IntakeSettings:
 
     wallets: None where no wallet of others gets anything.
     repeat_pause: seconds between two answers to one message. repeats_a_day: how many a message, a UTC day.
+    mandate_device_age: seconds a device must be registered before it confirms a mandate without a letter.
     """
 
     city: str
@@ -50,6 +51,7 @@ class IntakeSettings:
     fee_yen: int = 0
     repeat_pause: int = REPEAT_PAUSE
     repeats_a_day: int = REPEATS_A_DAY
+    mandate_device_age: int = 3 * 86400
     wallets: WalletSettings | None = None
 
 
@@ -118,6 +120,12 @@ def check_same_card(auth: CardIdentity, account: Account) -> None:
         raise refusal("other-card")
 
 
+def require_card(account: Account) -> None:
+    """The account was registered by card, not by the counter's code (模擬/MOCK). Raises Refusal."""
+    if not account.auth_serial:
+        raise refusal("needs-card")
+
+
 def instant(seconds: int) -> datetime:
     """Unix seconds as UTC."""
     return datetime.fromtimestamp(seconds, UTC)
@@ -125,4 +133,4 @@ def instant(seconds: int) -> datetime:
 
 def _own_key(request: DeviceRequest) -> dict[str, JSON] | None:
     # Whoever registers has no account in the city yet: the answer goes to the key that the message brings.
-    return format_jwk(request.body.encryption_key) if isinstance(request.body, Register) else None
+    return format_jwk(request.body.encryption_key) if isinstance(request.body, BRINGS_ITS_KEY) else None

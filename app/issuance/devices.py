@@ -1,47 +1,101 @@
-"""Devices of a resident, and what was done with them: stopping one, and the history.
+"""Devices of a resident, and what was done with them: the list, stopping one, locking the adding, and the history.
 
-Stopping needs less proof than adding: any device of the same binding may stop any other, without a card.
+Stopping needs less proof than adding: any device of the same binding may stop any other, without a card. So does locking:
+from then on a card alone adds no device, until the counter takes that back (`app.registers.counter`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import Connection
 
 from app.issuance.desk import Desk, Letter, instant
 from app.issuance.states import State
+from app.mandates.words import sentences
 from app.revocation.history import tell_revocations
+from app.revocation.withdrawal import withdraw_of_account
 from app.storage import accounts as account_store
 from app.storage import grants as grant_store
 from app.storage import requests as request_store
 from app.storage.accounts import ACTIVE, STOPPED, Account
+from app.storage.mandate_requests import requests_under_mandates
 from app.storage.requests import WALLET, Request
 from app.wallets.grants import end_unredeemed
 from app.wallets.login_history import tell_logins
-from mobile_api.messages import History, HistoryEntry, HistoryWish, Notice, StopDevice
+from mobile_api.messages import (
+    DeviceEntry,
+    Devices,
+    History,
+    HistoryEntry,
+    HistoryWish,
+    ListDevices,
+    LockDevices,
+    Notice,
+    StopDevice,
+)
 from verifier.formats.jose import same_thumbprint
 
 HISTORY_LINES: Final = 50
+MAX_LISTED: Final = 100
 
 DEVICE_STOPPED: Final = Notice(
     "device-stopped", "そのスマートフォンの利用を止めました。", "That phone has been stopped."
 )
+DEVICES_LOCKED: Final = Notice(
+    "devices-locked",
+    "これからは、カードだけではスマートフォンを追加できません。解くには窓口でお手続きください。",
+    "From now on no phone is added by card alone. To take this back, please go to the counter.",
+)
+
+REVOKED_FOR_AGENT: Final = (
+    "委任によって受け取った証明書が使えなくなりました",
+    "A certificate fetched under a mandate became invalid",
+)
 
 
 def stop_device(desk: Desk, letter: Letter, account: Account, body: StopDevice) -> None:
-    """Stop the device of a signing key, if it is the same resident's."""
+    """Stop the device of a signing key, if it is the same resident's, and take back what it has not fetched."""
     with desk.store.begin() as connection:
         for other in account_store.find_accounts_of(connection, account.binding):
-            if same_thumbprint(other.signing_thumbprint, body.thumbprint):
-                account_store.change_state(connection, other.account, before=ACTIVE, after=STOPPED)
-                # What that phone offered and nobody has fetched yet is not fetched any more.
-                end_unredeemed(connection, account=other.account, at=letter.at)
+            if not same_thumbprint(other.signing_thumbprint, body.thumbprint):
+                continue
+            if account_store.change_state(connection, other.account, before=ACTIVE, after=STOPPED):
+                withdraw_of_account(connection, other.account, at=letter.at)
+            # What that phone offered and nobody has fetched yet is not fetched any more.
+            end_unredeemed(connection, account=other.account, at=letter.at)
         desk.answer(connection, letter, DEVICE_STOPPED)
 
 
+def list_devices(desk: Desk, letter: Letter, account: Account, _body: ListDevices) -> None:
+    """Every device of this resident, oldest first."""
+    locked = desk.gate.counter.is_locked(binding=account.binding)
+    with desk.store.begin() as connection:
+        found = account_store.find_accounts_of(connection, account.binding)
+        devices = tuple(
+            DeviceEntry(
+                other.signing_thumbprint,
+                instant(other.registered_at),
+                # A frozen device reads as an active one: nobody looking over a shoulder learns of a protection.
+                STOPPED if other.state == STOPPED else ACTIVE,
+                other.account == account.account,
+            )
+            for other in sorted(found, key=lambda other: (other.registered_at, other.account))
+        )
+        desk.answer(connection, letter, Devices(devices[-MAX_LISTED:], locked))
+
+
+def lock_devices(desk: Desk, letter: Letter, account: Account, _body: LockDevices) -> None:
+    """Lock the adding of devices to the counter; again changes nothing."""
+    desk.gate.counter.lock_devices(binding=account.binding)
+    with desk.store.begin() as connection:
+        desk.answer(connection, letter, DEVICES_LOCKED)
+
+
 def tell_history(desk: Desk, letter: Letter, account: Account, _body: HistoryWish) -> None:
-    """Everything done with this account, newest last."""
+    """Everything done with this account, and with this resident's mandates and devices; newest last."""
+    happened = desk.gate.mandates.lines(binding=account.binding)
     with desk.store.begin() as connection:
         rows = request_store.find_of_account(connection, account.account, HISTORY_LINES)
         rows += _others_for_wallets(connection, account, {row.request_id for row in rows})
@@ -52,10 +106,24 @@ def tell_history(desk: Desk, letter: Letter, account: Account, _body: HistoryWis
             kind = "wallet" if row.corridor == WALLET else "request"
             code = f"{kind}-{row.state.replace('_', '-')}"
             lines.append(HistoryEntry(instant(row.changed_at), code, ja, en))
-        lines += tell_revocations(connection, [row.request_id for row in rows])
+        lines += _tell_revocations(connection, [row.request_id for row in rows])
         lines += tell_logins(connection, account.binding, HISTORY_LINES)
+        for event in happened:
+            said = sentences(event.what, event.mandate)
+            if said is not None:
+                lines.append(HistoryEntry(instant(event.at), event.what, *said))
         lines.sort(key=lambda line: line.at)
         desk.answer(connection, letter, History(tuple(lines[-HISTORY_LINES:])))
+
+
+def _tell_revocations(connection: Connection, request_ids: Sequence[str]) -> list[HistoryEntry]:
+    """Why something became invalid is told to the resident it is about: an agent is told that it did, and no reason."""
+    others = requests_under_mandates(connection, request_ids)
+    own = tell_revocations(connection, [found for found in request_ids if found not in others])
+    return own + [
+        HistoryEntry(line.at, "revoked", *REVOKED_FOR_AGENT)
+        for line in tell_revocations(connection, sorted(others))
+    ]
 
 
 def _others_for_wallets(connection: Connection, account: Account, known: set[str]) -> list[Request]:

@@ -29,11 +29,19 @@ from sqlalchemy import Engine
 from app.errors import CityError, Refusal
 from app.identity.card_evidence import CardChecker
 from app.issuance.desk import NONCE_MAX_AGE, Desk, IntakeSettings, Letter, SendMail
-from app.issuance.devices import stop_device, tell_history
+from app.issuance.devices import list_devices, lock_devices, stop_device, tell_history
 from app.issuance.refusals import refusal
-from app.issuance.registering import confirm_mail, register
+from app.issuance.registering import confirm_mail, register, register_by_code
 from app.issuance.repeats import answer_again
-from app.issuance.requesting import request_certificate
+from app.issuance.requesting import request_by_mandate, request_certificate
+from app.mandates.handling import (
+    accept_mandate,
+    ask_code,
+    confirm_mandate,
+    end_mandate,
+    give_mandate,
+    list_mandates,
+)
 from app.registers.gate_client import GateClient
 from app.storage import accounts as account_store
 from app.storage import inbox as inbox_store
@@ -42,11 +50,21 @@ from app.storage.accounts import ACTIVE, STOPPED, Account
 from app.storage.inbox import Envelope
 from app.wallets.offers import request_offer
 from mobile_api.messages import (
+    AcceptMandate,
     ConfirmMail,
+    ConfirmMandate,
     DeviceRequest,
+    EndMandate,
+    GiveMandate,
     HistoryWish,
+    ListDevices,
+    ListMandates,
+    LockDevices,
+    MandateCodeWish,
     Refused,
     Register,
+    RegisterByCode,
+    RequestByMandate,
     RequestCertificate,
     RequestOffer,
     StopDevice,
@@ -70,15 +88,45 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     ConfirmMail: confirm_mail,
     StopDevice: stop_device,
     HistoryWish: tell_history,
+    ListDevices: list_devices,
+    LockDevices: lock_devices,
+    MandateCodeWish: ask_code,
+    GiveMandate: give_mandate,
+    AcceptMandate: accept_mandate,
+    ConfirmMandate: confirm_mandate,
+    EndMandate: end_mandate,
+    ListMandates: list_mandates,
+    RequestByMandate: request_by_mandate,
     RequestOffer: request_offer,
 }
-"""What a registered phone may say. Registration alone comes from somebody without an account."""
+"""What a registered phone may say."""
+
+NEWCOMERS: Final[Mapping[type, Callable[[Desk, Letter, Any], None]]] = {
+    Register: register,
+    RegisterByCode: register_by_code,
+}
+"""What somebody without an account may say."""
 
 # A stopped phone may still read what was done with it.
 OPEN_TO_STOPPED: Final = (HistoryWish,)
 # A frozen account's request walks on like everybody's and is refused by the gate: neither the order nor the time of the
 # answers tells protection from a harmless cause.
-OPEN_TO_FROZEN: Final = (HistoryWish, RequestCertificate, RequestOffer)
+# Mandates are the same case: their handlers ask the gate, which says "counter" to many. Ending and locking only ever
+# protect.
+OPEN_TO_FROZEN: Final = (
+    HistoryWish,
+    RequestCertificate,
+    ListDevices,
+    LockDevices,
+    MandateCodeWish,
+    GiveMandate,
+    AcceptMandate,
+    ConfirmMandate,
+    EndMandate,
+    ListMandates,
+    RequestByMandate,
+    RequestOffer,
+)
 
 
 class Intake:
@@ -187,8 +235,9 @@ class Intake:
 
     def _dispatch(self, letter: Letter) -> None:
         body = letter.request.body
-        if isinstance(body, Register):
-            register(self._desk, letter, body)
+        newcomer = NEWCOMERS.get(type(body))
+        if newcomer is not None:
+            newcomer(self._desk, letter, body)
             return
         with self._store.begin() as connection:
             account = account_store.find_account(connection, letter.request.account)

@@ -77,6 +77,70 @@ _TEXTS: Final[dict[str, tuple[str, str, bool]]] = {
     ),
     # Word for word the tax office's own, so that no wording tells one cause from another.
     "counter": (COUNTER.ja, COUNTER.en, COUNTER.retry),
+    "needs-card": (
+        "カードなしで登録した見本のスマートフォンでは、この手続きはできません。所得の証明書にはマイナンバーカードでの登録が必要です。",
+        "This phone was registered as a demonstration, without a card. An income certificate needs a registration by card.",
+        False,
+    ),
+    "counter-code": (
+        "このQRコードは使えません。有効時間が過ぎたか、すでに使われています。窓口で新しいものをお受け取りください。",
+        "This QR code cannot be used: its time is over or it was used already. Please get a new one at the counter.",
+        False,
+    ),
+    # One sentence for every cause: revoked, returned, expired, ended by the register, never given, somebody else's.
+    "mandate": (
+        "この委任は使えません。終了したか、まだ有効になっていません。委任した方または窓口にお確かめください。",
+        "This mandate cannot be used: it has ended or is not in force yet. "
+        "Please ask the person who gave it, or the counter.",
+        False,
+    ),
+    "mandate-scope": (
+        "この委任の範囲にない申請です。委任された年度・証明書の種類・使用目的のとおりに申請してください。",
+        "This is not within the mandate. Please ask for the years, the document and the purpose that it names.",
+        True,
+    ),
+    "mandate-code": (
+        "受任者の引き渡し番号が違うか、有効時間が過ぎたか、すでに使われています。受任者に新しい番号をもらってください。",
+        "The agent's hand-over code is wrong, too old or used. Please get a new one from the agent.",
+        True,
+    ),
+    "mandate-self": (
+        "ご自分を受任者にすることはできません。",
+        "You cannot be your own agent.",
+        False,
+    ),
+    "mandate-dates": (
+        "委任の期間が正しくありません。終わりの日は今日以降、始まりは一年以内の日にしてください。",
+        "The dates of this mandate do not fit: it must not be over, and must begin within a year.",
+        True,
+    ),
+    "mandate-many": (
+        "一度に続けられる委任の数を超えています。使わない委任を終了してからお試しください。",
+        "You have too many mandates or codes at once. Please end those that you do not need, or try again tomorrow.",
+        True,
+    ),
+    "mandate-not-accepted": (
+        "受任者がまだ引き受けていません。受任者が引き受けた後に確認してください。",
+        "The agent has not accepted it yet. Please confirm it after that.",
+        True,
+    ),
+    "mandate-letter": (
+        "このスマートフォンは登録してから日が浅いため、ご自宅あてに確認番号の手紙をお送りしました。手紙の番号で確認してください。",
+        "This phone was registered only recently, so the city has sent a letter with a code to your address. "
+        "Please confirm with that code.",
+        True,
+    ),
+    "mandate-device": (
+        "このスマートフォンは登録してから日が浅いため、まだ確認できません。前から登録しているスマートフォンか窓口でお手続きください。",
+        "This phone was registered only recently and cannot confirm yet. "
+        "Please use a phone registered earlier, or the counter.",
+        True,
+    ),
+    "mandate-letter-code": (
+        "手紙の確認番号が違います。何度も間違えた場合は、委任をやり直してください。",
+        "The code of the letter is wrong. After several wrong tries, please give the mandate anew.",
+        True,
+    ),
     "technical": (
         "市のシステムで処理を完了できませんでした。申請は失われていません。窓口またはお電話でお問い合わせください。",
         "The city could not complete this. Your request is not lost. Please ask at the counter or by telephone.",

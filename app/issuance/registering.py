@@ -1,4 +1,6 @@
-"""Registration: a card's two certificates bind one phone to one resident, or are refused."""
+"""Registration: a card's two certificates bind one phone to one resident, or are refused. And the counter's code, which
+binds a phone to a demonstration resident without a card (模擬/MOCK).
+"""
 
 from __future__ import annotations
 
@@ -7,13 +9,15 @@ import logging
 import secrets
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from app.errors import UnavailableError
 from app.issuance.desk import Desk, Letter
 from app.issuance.refusals import refusal
 from app.storage import accounts as account_store
 from app.storage.accounts import ACTIVE, Account
-from app.storage.outbox import queue_answer
-from mobile_api.messages import NO_REQUEST, ConfirmMail, Notice, Register, Registered
+from app.storage.announcements import announce_device
+from mobile_api.messages import NO_REQUEST, ConfirmMail, Notice, Register, RegisterByCode, Registered
 from verifier.formats.encoding import canonical_json
 from verifier.formats.jose import format_jwk, thumbprint
 
@@ -62,32 +66,20 @@ def register(desk: Desk, letter: Letter, body: Register) -> None:
         auth_signature=body.auth_signature,
     )
     code = f"{secrets.randbelow(10**6):06d}" if body.mail else None
-    account = Account(
-        account=request.account,
-        binding=binding,
+    account = new_account(
+        letter,
+        binding,
+        body.signing_key,
+        body.encryption_key,
         auth_issuer=auth.issuer,
         auth_serial=auth.serial,
-        signing_thumbprint=keys[0],
-        signing_jwk=canonical_json(format_jwk(body.signing_key)).decode("ascii"),
-        encryption_thumbprint=keys[1],
-        encryption_jwk=canonical_json(format_jwk(body.encryption_key)).decode("ascii"),
-        state=ACTIVE,
-        registered_at=at,
     )
     with desk.store.begin() as connection:
         known = account_store.find_account(connection, request.account)
         if known is not None and known.signing_thumbprint != keys[0]:
             raise refusal("account-taken")
         if known is None:
-            for other in account_store.find_accounts_of(connection, binding):
-                queue_answer(
-                    connection,
-                    account=other.account,
-                    item_id=f"device-{request.message_id}",
-                    in_reply_to=None,
-                    body=NEW_DEVICE,
-                    at=at,
-                )
+            announce_device(connection, request.account, binding, NEW_DEVICE, at=at)
             account_store.store_account(
                 connection, account, mail=body.mail, mail_code_hash=_code_hash(request.account, code)
             )
@@ -97,6 +89,51 @@ def register(desk: Desk, letter: Letter, body: Register) -> None:
             desk.send_mail(body.mail, code)
         except UnavailableError as error:
             log.warning("confirmation mail not sent: %s", error.code)
+
+
+def register_by_code(desk: Desk, letter: Letter, body: RegisterByCode) -> None:
+    """A demonstration resident by the counter's code, without a card (模擬/MOCK). Raises Refusal, UnavailableError."""
+    request, at = letter.request, letter.at
+    keys = (thumbprint(body.signing_key), thumbprint(body.encryption_key))
+    with desk.store.begin() as connection:
+        known = account_store.find_account(connection, request.account)
+    # Before the code is used up.
+    if known is not None and known.signing_thumbprint != keys[0]:
+        raise refusal("account-taken")
+    used_by = hashlib.sha256("\0".join((request.account, *keys)).encode()).hexdigest()
+    binding = desk.gate.counter.register_by_code(code=body.code, used_by=used_by)
+    account = new_account(
+        letter, binding, body.signing_key, body.encryption_key, auth_issuer="", auth_serial=""
+    )
+    with desk.store.begin() as connection:
+        if account_store.find_account(connection, request.account) is None:
+            announce_device(connection, request.account, binding, NEW_DEVICE, at=at)
+            account_store.store_account(connection, account, mail=None, mail_code_hash=None)
+        desk.answer(connection, letter, Registered())
+
+
+def new_account(
+    letter: Letter,
+    binding: str,
+    signing_key: ec.EllipticCurvePublicKey,
+    encryption_key: ec.EllipticCurvePublicKey,
+    *,
+    auth_issuer: str,
+    auth_serial: str,
+) -> Account:
+    """The account of the device that sent this letter, active from now on."""
+    return Account(
+        account=letter.request.account,
+        binding=binding,
+        auth_issuer=auth_issuer,
+        auth_serial=auth_serial,
+        signing_thumbprint=thumbprint(signing_key),
+        signing_jwk=canonical_json(format_jwk(signing_key)).decode("ascii"),
+        encryption_thumbprint=thumbprint(encryption_key),
+        encryption_jwk=canonical_json(format_jwk(encryption_key)).decode("ascii"),
+        state=ACTIVE,
+        registered_at=letter.at,
+    )
 
 
 def confirm_mail(desk: Desk, letter: Letter, _account: Account, body: ConfirmMail) -> None:

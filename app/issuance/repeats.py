@@ -35,13 +35,15 @@ from mobile_api.messages import (
     Progress,
     Refused,
     Register,
+    RegisterByCode,
     Registered,
+    RequestByMandate,
     RequestCertificate,
     RequestOffer,
 )
 from verifier.formats.jose import same_thumbprint, thumbprint
 
-REPEATABLE: Final = (Register, RequestCertificate, RequestOffer)
+REPEATABLE: Final = (Register, RegisterByCode, RequestCertificate, RequestByMandate, RequestOffer)
 """What a phone cannot simply ask anew: the card signed it, and a request keeps its key until it ends."""
 REPEAT_PAUSE: Final = 60
 """Seconds after the last answer to a message before the same message is answered again."""
@@ -82,12 +84,12 @@ def answer_again(
     if account.state == STOPPED:
         return _refused(refusal("stopped"))
     body = request.body
-    if isinstance(body, Register):
+    if isinstance(body, Register | RegisterByCode):
         same = same_thumbprint(account.signing_thumbprint, thumbprint(body.signing_key))
         return Registered() if same else _refused(refusal("gone"))
     if isinstance(body, RequestOffer) and wallets is not None:
         return _offer_again(connection, request.account, body, wallets, at=at)
-    if not isinstance(body, RequestCertificate):
+    if not isinstance(body, RequestCertificate | RequestByMandate):
         return _refused(refusal("gone"))
     known = request_store.find_by_key(connection, request.account, body.request.idempotency_key)
     if (

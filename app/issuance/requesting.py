@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+from collections.abc import Callable
 
-from app.issuance.desk import Desk, Letter, check_same_card
+from app.issuance.desk import Desk, Letter, check_same_card, require_card
 from app.issuance.refusals import refusal
 from app.issuance.repeats import where_it_stands
 from app.issuance.states import State
 from app.storage import certificates as certificate_store
 from app.storage import requests as request_store
 from app.storage.accounts import Account
+from app.storage.mandate_requests import store_mandate_request
 from app.storage.requests import Request
-from mobile_api.messages import Progress, RequestCertificate
+from mobile_api.messages import MandateWish, Progress, RequestByMandate, RequestCertificate
 from verifier.formats.encoding import base64_encode, base64url_encode, canonical_json
 
 log = logging.getLogger("akashi.intake")
@@ -22,6 +24,50 @@ log = logging.getLogger("akashi.intake")
 
 def request_certificate(desk: Desk, letter: Letter, account: Account, body: RequestCertificate) -> None:
     """The same wish again is answered from the store; a new one needs nonce, card and gate. Raises Refusal."""
+    wish = body.request
+
+    def open_request(request_id: str) -> None:
+        desk.gate.open_request(
+            request_id=request_id,
+            document_kind=wish.document_kind,
+            fiscal_year=wish.fiscal_year,
+            purpose=wish.purpose,
+            idempotency_key=wish.idempotency_key,
+            statement=body.statement,
+            auth_cert=body.auth_cert,
+            auth_signature=body.auth_signature,
+        )
+
+    take_in(desk, letter, account, body, purpose="request", open_request=open_request)
+
+
+def request_by_mandate(desk: Desk, letter: Letter, account: Account, body: RequestByMandate) -> None:
+    """The same for a giver, by the agent's card: the gate looks at the mandate, now and whenever it is asked again."""
+    wish = body.request
+
+    def open_request(request_id: str) -> None:
+        desk.gate.mandates.open_request(
+            request_id=request_id,
+            wish=wish,
+            statement=body.statement,
+            auth_cert=body.auth_cert,
+            auth_signature=body.auth_signature,
+        )
+
+    take_in(desk, letter, account, body, purpose="request_by_mandate", open_request=open_request)
+
+
+def take_in(
+    desk: Desk,
+    letter: Letter,
+    account: Account,
+    body: RequestCertificate | RequestByMandate,
+    *,
+    purpose: str,
+    open_request: Callable[[str], None],
+) -> None:
+    """What both kinds of request have in common. `open_request` has the gate authorise this request's id."""
+    require_card(account)
     wish, at = body.request, letter.at
     with desk.store.begin() as connection:
         known = request_store.find_by_key(connection, account.account, wish.idempotency_key)
@@ -35,7 +81,7 @@ def request_certificate(desk: Desk, letter: Letter, account: Account, body: Requ
         body.statement,
         body.auth_cert,
         body.auth_signature,
-        purpose="request",
+        purpose=purpose,
         signing_key=account.signing_thumbprint,
         encryption_key=account.encryption_thumbprint,
         request_digest=wish.digest(),
@@ -43,16 +89,7 @@ def request_certificate(desk: Desk, letter: Letter, account: Account, body: Requ
     )
     check_same_card(auth, account)
     request_id = derive_request_id(account.account, wish.idempotency_key)
-    desk.gate.open_request(
-        request_id=request_id,
-        document_kind=wish.document_kind,
-        fiscal_year=wish.fiscal_year,
-        purpose=wish.purpose,
-        idempotency_key=wish.idempotency_key,
-        statement=body.statement,
-        auth_cert=body.auth_cert,
-        auth_signature=body.auth_signature,
-    )
+    open_request(request_id)
     evidence = {
         "auth_cert": base64_encode(body.auth_cert),
         "auth_signature": base64_encode(body.auth_signature),
@@ -74,6 +111,8 @@ def request_certificate(desk: Desk, letter: Letter, account: Account, body: Requ
     )
     with desk.store.begin() as connection:
         request_store.store_request(connection, row)
+        if isinstance(wish, MandateWish):
+            store_mandate_request(connection, request_id, wish.mandate)
         certificate_store.store_intake(
             connection,
             request_id,

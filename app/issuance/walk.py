@@ -3,7 +3,7 @@
     reserve     fix id, salts, status index                                     (stored before anything is sealed)
     make        record ─▶ figures ─▶ data ─▶ page ─▶ seal ─▶ credential         (stored before the log is asked)
     enter_log   the salted commitment goes into the city's log                  (the log answers the same for ever)
-    release     bundle ─▶ the verifier must accept it ─▶ encrypt to the phone   (re-check, then hand over)
+    release     bundle ─▶ the verifier must accept it ─▶ encrypt to the phone   (announced, re-check, hand over)
 
 Each step claims rows under a lease, works without a transaction, and stores its result in one compare-and-set. If we
 die anywhere, the lease runs out and the same step is done again; only one result is ever stored, and only stored
@@ -33,6 +33,7 @@ from app.storage import accounts as account_store
 from app.storage import certificates as certificate_store
 from app.storage import requests as request_store
 from app.storage.accounts import ACTIVE, STOPPED
+from app.storage.announcements import is_announced
 from app.storage.outbox import queue_answer, queue_item
 from app.storage.requests import Request
 from mobile_api.messages import PackageReady, Progress, Refused
@@ -159,6 +160,10 @@ class Walk(Corridor):
             reservation = need(certificate_store.find_reservation(connection, row.request_id))
             kept = need(certificate_store.find_artifacts(connection, row.request_id))
             account = need(account_store.find_account(connection, row.account))
+            announced = is_announced(connection, row.account, at=self._now())
+        if not announced:
+            # A new device's first package opens after the others were told, and not before (it only ever becomes true).
+            raise UnavailableError("announcement", "the resident's other devices are not told yet")
         if kept.page is None or kept.data is None or kept.credential is None or kept.proof is None:
             raise ConflictError("documents-missing", row.request_id)
         documents = Documents(kept.page, kept.data, kept.credential)

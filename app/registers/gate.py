@@ -27,10 +27,12 @@ from sqlalchemy import Engine
 from app.errors import Refusal
 from app.identity.card_evidence import OfflineCardChecker
 from app.issuance.refusals import refusal
-from app.registers import gate_store
+from app.registers import counter_store, gate_store
 from app.registers.authorisation import build_authorisation
+from app.registers.counter import CounterDesk, CounterSettings
 from app.registers.gate_store import AuthorisedRequest
 from app.registers.login_gate import LoginEvidence, LoginGate
+from app.registers.mandates import MandateDesk, MandateSettings
 from app.registers.release import RecordRelease, Released
 from app.sealing.authorisation import Authorisation
 from mobile_api.messages import NO_REQUEST, CertificateRequest, WalletWish
@@ -65,7 +67,9 @@ class SealWish:
 
 
 class RegisterGate:
-    """The gate's decisions. Thread-safe through its store."""
+    """The gate's decisions; those on mandates and the counter's are `mandates` and `counter`. Thread-safe through its
+    store.
+    """
 
     def __init__(
         self,
@@ -75,6 +79,9 @@ class RegisterGate:
         key: Ed25519PrivateKey,
         clock: Callable[[], datetime],
         logins: LoginGate | None = None,
+        *,
+        mandates: MandateSettings | None = None,
+        counter: CounterSettings | None = None,
     ) -> None:
         self._logins = logins
         self._store = store
@@ -82,6 +89,8 @@ class RegisterGate:
         self._cards = cards
         self._key = key
         self._clock = clock
+        self.mandates = MandateDesk(store, registers, cards, clock, mandates or MandateSettings(cards.city))
+        self.counter = CounterDesk(store, registers, clock, counter or CounterSettings())
 
     def register(
         self,
@@ -108,6 +117,10 @@ class RegisterGate:
             known = gate_store.find_binding_of_card(connection, issuer=auth.issuer, serial=auth.serial)
             if known is not None and gate_store.find_resident_of(connection, known) != resident_id:
                 # The authentication certificate is already another person's: never re-bound by itself.
+                raise refusal("counter")
+            present = gate_store.find_binding_of(connection, resident_id)
+            if present is not None and counter_store.is_locked(connection, present):
+                # The resident locked the adding of devices: a card alone, even theirs, adds none.
                 raise refusal("counter")
             binding = gate_store.bind_card(
                 connection, resident_id=resident_id, issuer=auth.issuer, serial=auth.serial, at=at
@@ -209,6 +222,7 @@ class RegisterGate:
 
     def record(self, *, request_id: str) -> Released:
         """The one record of an authorised request, if nothing speaks against it. Raises Refusal."""
+        self.mandates.check_request(request_id)
         request, resident_id = self._resident(request_id)
         released = self._registers.release(resident_id, request.document_kind, request.fiscal_year)
         at = int(self._clock().timestamp())
@@ -219,12 +233,13 @@ class RegisterGate:
         return released
 
     def recheck(self, *, request_id: str, position: int | None) -> bytes:
-        """Protection, death and corrected figures once more, at hand-over; returns whom it is about
+        """Protection, death, the mandate and corrected figures once more, at hand-over; returns whom it is about
         (`subject_digest`).
 
         `position`: of the record the documents were made from (`Released.position`); None for documents of
         before that was kept. Raises Refusal.
         """
+        self.mandates.check_request(request_id)
         request, resident_id = self._resident(request_id)
         released = self._registers.release(resident_id, request.document_kind, request.fiscal_year)
         if position is not None and self._registers.is_corrected(

@@ -12,6 +12,7 @@ import orjson
 from app.errors import Refusal, UnavailableError
 from app.frames import FrameClient
 from app.registers.login_gate import LoginEvidence
+from app.registers.mandate_client import CounterClient, MandateClient
 from app.registers.release import Released
 from app.sealing.authorisation import Authorisation, parse_authorisation
 from app.zones import Guard, Zone
@@ -29,6 +30,8 @@ class GateClient:
         self._token = token
         self._guard = guard
         self._clock = clock
+        self.mandates = MandateClient(self._call)
+        self.counter = CounterClient(self._call)
 
     def register(
         self,

@@ -17,6 +17,7 @@ import orjson
 from app.errors import CityError, Refusal
 from app.frames import is_token
 from app.registers.gate import RegisterGate, SealWish
+from app.registers.gate_mandate_door import mandate_operations
 from app.registers.login_gate import LoginEvidence
 from app.zones import Guard, Zone
 from mobile_api.messages import MAX_COPIES, CertificateRequest, WalletWish
@@ -53,6 +54,7 @@ class GateDoor:
             "changes": self._changes,
             "requests_of": self._requests_of,
             "tally": self._tally,
+            **mandate_operations(gate),
         }
 
     def handle(self, message: dict[str, Any]) -> Answer:

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from datetime import UTC, datetime
+from typing import Any
 
 from app.errors import CityError
 from app.frames import FrameServer, read_token
@@ -18,10 +19,14 @@ from app.identity.card_certificate import load_card_trust
 from app.identity.card_evidence import OfflineCardChecker
 from app.identity.login_provider import read_login_provider
 from app.registers.authorisation import read_gate_key
+from app.registers.counter import CounterSettings
+from app.registers.counter_door import PREFIX, CounterDoor
 from app.registers.gate import RegisterGate
 from app.registers.gate_door import GateDoor
 from app.registers.gate_store import upgrade_gate_store
+from app.registers.letters import LetterBox
 from app.registers.login_gate import LoginGate
+from app.registers.mandates import MandateSettings
 from app.registers.release import RecordRelease
 from app.registers.store import RegisterStore
 from app.settings import GateSettings, read_gate_settings
@@ -49,9 +54,21 @@ def build_gate(settings: GateSettings) -> FrameServer:
         read_gate_key(settings.key_file),
         utc_now,
         _build_logins(settings, registers),
+        mandates=MandateSettings(
+            settings.city, letters=None if settings.letters is None else LetterBox(settings.letters)
+        ),
+        counter=CounterSettings(settings.profile, settings.counter_code_seconds),
     )
-    door = GateDoor(gate, read_token(settings.token_file), guard=Guard(settings.traffic), clock=utc_now)
-    return FrameServer(settings.socket, door.handle)
+    guard = Guard(settings.traffic)
+    door = GateDoor(gate, read_token(settings.token_file), guard=guard, clock=utc_now)
+    token = "" if settings.counter_token_file is None else read_token(settings.counter_token_file)
+    counter = CounterDoor(gate.counter, token, guard=guard, clock=utc_now)
+
+    def handle(message: dict[str, Any]) -> dict[str, Any]:
+        at_counter = str(message.get("op")).startswith(PREFIX)
+        return counter.handle(message) if at_counter else door.handle(message)
+
+    return FrameServer(settings.socket, handle)
 
 
 def _build_logins(settings: GateSettings, registers: RecordRelease) -> LoginGate | None:

@@ -144,6 +144,11 @@ def bind_card(connection: Connection, *, resident_id: str, issuer: str, serial: 
     return binding
 
 
+def bind_resident(connection: Connection, *, resident_id: str, at: int) -> str:
+    """The resident's opaque binding, made if there is none."""
+    return _binding_for(connection, resident_id, at=at)
+
+
 def bind_login(connection: Connection, *, resident_id: str, login: str, at: int) -> tuple[str, bool]:
     """Bind a login (hash, 64 hex characters) to a resident; (the opaque binding, whether it is new).
 

@@ -16,6 +16,7 @@ from app.claims.refusals import COUNTER, ClaimRefusal
 from app.errors import Refusal
 from app.registers.card_attributes import CardAttributes
 from app.registers.match import Matched, match_resident, wanted_birthdate
+from app.registers.resident import Resident
 from app.registers.store import RegisterStore
 from app.registers.subject import subject_digest
 from app.registers.taxpayer import circumstances, taxpayer_json
@@ -78,6 +79,33 @@ class RecordRelease:
     def is_corrected(self, resident_id: str, fiscal_year: int, *, since: int) -> bool:
         """Whether the figures of that year were corrected after change number `since`."""
         return self._registers.is_corrected(resident_id, fiscal_year, since=since)
+
+    def check_standing(self, resident_id: str) -> None:
+        """Whether this resident may give or hold a mandate. Raises Refusal: the counter, for every cause alike."""
+        resident = self._registers.find_resident(resident_id)
+        if (
+            resident is None
+            or resident.deceased_on is not None
+            or resident.protected
+            or resident.under_review
+        ):
+            raise _refusal(COUNTER)
+
+    def find_dummy(self, resident_id: str) -> Resident | None:
+        """The resident, if marked as a demonstration one; None for everybody else."""
+        resident = self._registers.find_resident(resident_id)
+        return resident if resident is not None and resident.dummy else None
+
+    def is_known(self, resident_id: str) -> bool:
+        """Whether there is such a resident."""
+        return self._registers.find_resident(resident_id) is not None
+
+    def postal_address(self, resident_id: str) -> tuple[str, str]:
+        """(name, present address) for a letter of the city. Raises Refusal when there is none in this city."""
+        resident = self._registers.find_resident(resident_id)
+        if resident is None or resident.addresses[-1].city_code != self._city:
+            raise _refusal(COUNTER)
+        return resident.name, resident.addresses[-1].text
 
     def changes_since(self, number: int) -> list[tuple[int, str, str]]:
         """(number, resident id, kind of event) after `number`."""

@@ -114,6 +114,28 @@ requests = Table(
     Index("requests_state", "state", "accepted_at"),
 )
 
+# Which requests were made under a mandate, so that its end takes their packages back. The mandate is in the gate's store.
+mandate_requests = Table(
+    "mandate_requests",
+    metadata,
+    Column("request_id", String(64), primary_key=True),
+    Column("mandate", String(32), nullable=False, index=True),
+)
+
+# Mails that tell of a new device. The address is read when the mail goes out and is not kept here.
+notice_mails = Table(
+    "notice_mails",
+    metadata,
+    Column("position", Serial, primary_key=True, autoincrement=True),
+    # Whose confirmed address it goes to, and the new device it is about.
+    Column("account", String(64), nullable=False),
+    Column("about", String(64), nullable=False, index=True),
+    Column("made_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    UniqueConstraint("account", "about", name="notice_mails_once"),
+)
+
 certificates = Table(
     "certificates",
     metadata,

@@ -11,10 +11,12 @@ import hashlib
 import hmac
 from typing import Final
 
-from app.issuance.desk import Desk, Letter, check_same_card
+from app.errors import UnavailableError
+from app.issuance.desk import Desk, Letter, check_same_card, require_card
 from app.issuance.refusals import refusal
 from app.storage import grants as grant_store
 from app.storage.accounts import Account
+from app.storage.announcements import is_announced
 from app.storage.outbox import queue_item
 from app.wallets.grants import offer_of, open_grant
 from app.wallets.notices import OFFERED, tell_resident
@@ -27,6 +29,7 @@ _ID_LABEL: Final = b"akashi/wallet-request-id/v1\0"
 
 def request_offer(desk: Desk, letter: Letter, account: Account, body: RequestOffer) -> None:
     """The same wish again is answered with the same offer; a new one needs nonce, card and gate. Raises Refusal."""
+    require_card(account)
     wish, at = body.wish, letter.at
     settings = desk.settings.wallets
     if settings is None or wish.profile not in settings.profiles:
@@ -36,6 +39,10 @@ def request_offer(desk: Desk, letter: Letter, account: Account, body: RequestOff
         if known is not None:
             desk.answer(connection, letter, offer_of(known, wish.digest(), settings, at=at))
             return
+        announced = is_announced(connection, account.account, at=at)
+    if not announced:
+        # An offer hands over like a package: not from a new phone before the resident's others were told of it.
+        raise UnavailableError("announcement", "the resident's other devices are not told yet")
     desk.use_nonce(body.statement, letter)
     auth = desk.cards.check_authentication(
         body.statement,

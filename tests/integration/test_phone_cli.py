@@ -33,7 +33,7 @@ class Terminal:
         phone_cli.add_commands(self._parser.add_subparsers())
 
     def run(self, command: str, *arguments: str) -> int:
-        options = self._parser.parse_args(["phone", command, *self._common, *arguments])
+        options = self._parser.parse_args(["phone", *command.split(), *self._common, *arguments])
         return options.run(options)
 
 

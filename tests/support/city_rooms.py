@@ -24,8 +24,11 @@ from app.identity.card_evidence import OfflineCardChecker
 from app.issuance.intake import Intake, IntakeSettings
 from app.registers.card_attributes import card_attributes
 from app.registers.city.generator import generate_city
+from app.registers.counter import CounterSettings
 from app.registers.gate import RegisterGate, SealWish
 from app.registers.gate_store import upgrade_gate_store
+from app.registers.letters import LetterBox
+from app.registers.mandates import MandateSettings
 from app.registers.migrations import upgrade as upgrade_registers
 from app.registers.release import RecordRelease, Released
 from app.registers.resident import Resident
@@ -75,6 +78,8 @@ class DirectGate:
 
     def __init__(self, gate: RegisterGate) -> None:
         self.gate = gate
+        self.mandates = gate.mandates
+        self.counter = gate.counter
         self.calls: list[str] = []
 
     def register(self, **evidence: Any) -> str:
@@ -266,13 +271,18 @@ class CityRooms:
         """A phone, not registered yet."""
         return Device(self, new_message_id(os.urandom), card or self.card(resident))
 
-    def registered(self, resident: Resident, **options: Any) -> Device:
-        """A phone after its registration."""
+    def registered(self, resident: Resident, *, announced: bool = True, **options: Any) -> Device:
+        """A phone after its registration; the notices about it have gone out, unless a test is about that."""
         device = self.device(resident, **options)
         answers = device.send(device.register_body())
         assert [type(body).__name__ for account, body in answers if account == device.account] == [
             "Registered"
         ]
+        if announced:
+            with self.store.begin() as connection:
+                connection.exec_driver_sql(
+                    "UPDATE outbox SET sent_at = 1 WHERE item_id = ?", (f"device-{device.account}",)
+                )
         return device
 
     def nonce(self) -> str:
@@ -354,7 +364,13 @@ def city_rooms(
     trust = load_card_trust(jpki.anchors, profile="demo")
     gate_key = ed25519.Ed25519PrivateKey.generate()
     gate = RegisterGate(
-        gate_store, RecordRelease(books, CITY), OfflineCardChecker(trust, CITY), gate_key, clock
+        gate_store,
+        RecordRelease(books, CITY),
+        OfflineCardChecker(trust, CITY),
+        gate_key,
+        clock,
+        mandates=MandateSettings(CITY, letters=LetterBox(directory / "letters")),
+        counter=CounterSettings("demo"),
     )
     direct, status = DirectGate(gate), DirectStatus(jpki)
     envelope_key = ec.generate_private_key(ec.SECP256R1())

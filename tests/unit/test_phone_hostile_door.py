@@ -276,7 +276,7 @@ def test_the_city_drops_what_the_door_re_addresses_or_replays(house: House) -> N
 def test_the_door_alone_gets_no_certificate(house: House) -> None:
     """It asks by itself, with an account and a key of its own: nothing is bound to them."""
     thief = house.phone("thief")
-    thief._open_account()
+    thief._door_account.open()
     thief._state["registration"] = {"message": "", "state": "registered"}
     request = thief.request_certificate(2026, "", FakeCard(), "1234")
     with pytest.raises(NoAnswerYet):
