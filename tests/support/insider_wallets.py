@@ -154,11 +154,13 @@ class InsiderWallets:
             return wallet.request_body([new_key()], encrypted=encrypted)
         if kind == "notification":
             return {"notification_id": "notification-id-0001", "event": "credential_accepted"}
-        self.city.answers = lambda _question: Pending("transaction-0001-abc", 5)
+        # A transaction belongs to one grant: each wallet has its own.
+        transaction = f"transaction-0001-{wallet.issuer[-4:]}"
+        self.city.answers = lambda _question: Pending(transaction, 5)
         wallet.credential(wallet.request_body([new_key()], encrypted=encrypted))
         self.city.answers = self._answer
         response = {"credential_response_encryption": wallet.response_encryption()} if encrypted else {}
-        return {"transaction_id": "transaction-0001-abc", **response}
+        return {"transaction_id": transaction, **response}
 
     def _answer(self, question: Question) -> Any:
         response = getattr(question.body, "response", None)
@@ -170,12 +172,11 @@ class InsiderWallets:
             return Issued("application/json", PLAIN)
         return Issued("application/jwt", encrypt_compact(PLAIN, response.key, enc=response.enc))
 
-    def _waiting(self) -> dict[str, Any]:
+    def _waiting(self) -> bytes:
         # A question of another process of the door, to which this answer comes.
         door = self._house.app.extensions[EXTENSION]
         exchange, reply = new_grant(), new_key()
         with door.store.write() as connection:
             add_exchange(connection, exchange, b"a question of another process", door.minute())
         self.known["exchange"] = exchange
-        sealed = seal_answer(exchange, Issued("application/json", PLAIN), reply.public_key(), os.urandom)
-        return parse_json(sealed)
+        return seal_answer(exchange, Issued("application/json", PLAIN), reply.public_key(), os.urandom)

@@ -133,7 +133,11 @@ class WalletCity:
 
     def work(self, app: Flask | None = None) -> int:
         """Answer what waits, once."""
-        found = self.call("GET", "/city/exchanges", app=app).json["exchanges"]
+        answer = self.call("GET", "/city/exchanges", app=app)
+        if answer.status_code != 200:
+            # A test moved the clock between the making of the token and its use: ask again.
+            return 0
+        found = answer.json["exchanges"]
         for entry in found:
             # What is not sealed to this city is left alone, as the real one does.
             with contextlib.suppress(FormatError):
