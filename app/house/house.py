@@ -182,6 +182,7 @@ class House:
             AKASHI_DOOR_CITY_KEYS=str(self.home.door_keys),
             AKASHI_DOOR_PUBLIC_DIR=str(self.home.public),
             AKASHI_DOOR_PORT=str(port),
+            AKASHI_DOOR_WALLET_ATTESTERS=str(self.home.wallet_attesters),
             AKASHI_DOOR_SMTP_HOST="127.0.0.1",
             AKASHI_DOOR_SMTP_PORT=str(self.port("mail")),
             AKASHI_DOOR_SMTP_SENDER=MAIL_SENDER,
