@@ -42,7 +42,7 @@ def revoke_certificate(connection: Connection, request_id: str, *, reason: str, 
     request_store.note_event(
         connection, request_id, at=at, step="revoke", state=request.state, reason="revoked"
     )
-    drop_copy_documents(connection, request_id, at=at)
+    forget_documents(connection, request, at=at)
     for account in _who_hears(connection, request):
         queue_answer(
             connection,

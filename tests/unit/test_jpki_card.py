@@ -233,3 +233,28 @@ def test_a_challenge_is_used_up_by_any_try(path: Path, jpki: MockJpki) -> None:
         assert reset(authorised(given)) == "6986"
         older, _newer = card.transmit(challenge)[:-2], card.transmit(challenge)[:-2]
         assert reset(authorised(older)) == "6982"
+
+
+@pytest.mark.parametrize(
+    ("file", "allowed"),
+    [
+        pytest.param(0x0001, {"signature"}, id="the certificate with name and address"),
+        pytest.param(0x00F0, {"signature", "authentication"}, id="the picture"),
+        pytest.param(0x000A, {"", "signature", "authentication"}, id="the certificate without attributes"),
+    ],
+)
+def test_what_is_personal_is_read_after_the_right_password_only(
+    path: Path, file: int, allowed: set[str]
+) -> None:
+    words = {"signature": (0x001B, PASSWORDS.signature), "authentication": (0x0018, PASSWORDS.authentication)}
+    for kind in ("", *words):
+        with SoftwareCard(path) as card:
+            assert card.transmit(SELECT).hex() == "9000"
+            if kind:
+                pin, word = words[kind]
+                assert card.transmit(select(pin)).hex() == "9000"
+                assert card.transmit(build_command(0x00, 0x20, 0x0080, word.encode())).hex() == "9000"
+            assert card.transmit(select(file)).hex() == "9000"
+            answer = card.transmit(bytes.fromhex("00B0000020"))
+            assert answer[-2:].hex() == ("9000" if kind in allowed else "6982"), kind
+            assert len(answer) == (34 if kind in allowed else 2)
