@@ -197,6 +197,9 @@ class RegisterGate:
         resident_id = self._logins.match(seen, now=now)
         with self._store.begin() as connection:
             binding, is_new = self._logins.bind(connection, seen, resident_id, at=at)
+            if is_new and counter_store.is_locked(connection, binding):
+                # A first login is a new way in, as a new phone is: whoever locked adding wants to be asked in person.
+                raise refusal("counter")
             _authorise_offer(connection, request_id, binding, wish, at=at)
             gate_store.note_access(connection, binding=binding, request_id=request_id, what="login", at=at)
         return binding, is_new

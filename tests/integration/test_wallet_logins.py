@@ -108,6 +108,25 @@ def test_a_phone_and_a_login_of_one_person_are_one_binding_and_the_phone_is_told
     assert not [body for _, body in rooms.answers(stranger.account) if isinstance(body, Notice)]
 
 
+def test_who_locked_adding_to_the_counter_gets_no_first_login(logins: LoginRooms) -> None:
+    rooms, person = logins.rooms, logins.rooms.people[0]
+    card = logins.card(person)
+    granted(logins.log_in(card))
+    phone = rooms.registered(person)
+    (binding,) = rooms.gate_rows("SELECT binding FROM bindings")[0]
+    rooms.gate.counter.lock_devices(binding=binding)
+    # Who is known already comes in as before; a login never seen before does not, whatever the card says.
+    granted(logins.log_in(card))
+    before = rooms.gate_rows("SELECT login FROM logins")
+    assert denied(logins.log_in(logins.card(person))) == "access_denied"
+    assert rooms.gate_rows("SELECT login FROM logins") == before
+    rooms.gate.counter.unlock_devices(
+        resident_id=person.resident_id, staff="madoguchi-1", second="madoguchi-2", reason="本人確認済み"
+    )
+    granted(logins.log_in(logins.card(person)))
+    assert phone.account
+
+
 def test_nobody_in_the_registers_is_sent_to_the_counter(logins: LoginRooms) -> None:
     card = logins.card(logins.rooms.people[0], attributes=TARO)
     answer = logins.log_in(card)
