@@ -22,8 +22,8 @@ from app.storage import requests as request_store
 from app.storage.accounts import ACTIVE, STOPPED, Account
 from app.storage.mandate_requests import requests_under_mandates
 from app.storage.requests import WALLET, Request
-from app.wallets.withdrawal import withdraw_copies
 from app.wallets.login_history import tell_logins
+from app.wallets.withdrawal import withdraw_copies
 from mobile_api.messages import (
     DeviceEntry,
     Devices,
