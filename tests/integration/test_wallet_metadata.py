@@ -298,8 +298,7 @@ def test_who_waits_and_what_was_dropped_hide_nobody(house: WalletHouse, device: 
     try:
         for name in names:
             house.door.questions[name] = b"no package"
-        for _ in range(2 * BATCH):
-            names.append(wallet.put(DeferredQuestion("t" * 22))[0])
+        names += [wallet.put(DeferredQuestion("t" * 22))[0] for _ in range(2 * BATCH)]
         asked = wallet.put(NotificationQuestion("n" * 22, "credential_accepted"))
         names.append(asked[0])
         for _ in range(5):
