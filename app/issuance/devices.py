@@ -22,8 +22,8 @@ from app.storage import requests as request_store
 from app.storage.accounts import ACTIVE, STOPPED, Account
 from app.storage.mandate_requests import requests_under_mandates
 from app.storage.requests import WALLET, Request
-from app.wallets.grants import end_unredeemed
 from app.wallets.login_history import tell_logins
+from app.wallets.withdrawal import withdraw_copies
 from mobile_api.messages import (
     DeviceEntry,
     Devices,
@@ -63,8 +63,8 @@ def stop_device(desk: Desk, letter: Letter, account: Account, body: StopDevice) 
                 continue
             if account_store.change_state(connection, other.account, before=ACTIVE, after=STOPPED):
                 withdraw_of_account(connection, other.account, at=letter.at)
-            # What that phone offered and nobody has fetched yet is not fetched any more.
-            end_unredeemed(connection, account=other.account, at=letter.at)
+            # What that phone offered is not fetched any more, and what a wallet has just got by it is revoked.
+            withdraw_copies(connection, account=other.account, at=letter.at)
         desk.answer(connection, letter, DEVICE_STOPPED)
 
 

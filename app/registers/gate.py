@@ -360,13 +360,18 @@ class RegisterGate:
 
 
 def _authorise_offer(connection: Any, request_id: str, binding: str, wish: WalletWish, *, at: int) -> None:
-    """Store that so many copies may be made for this request; the same again is fine. Raises Refusal."""
+    """Store that so many copies may be made for this request; the same again is fine. Raises Refusal.
+
+    The card signed a wish and no request id: one signature opens one request, or its holder could be given set after set.
+    """
     known = gate_store.find_request(connection, request_id)
     if known is not None:
         same = hmac.compare_digest(known.request_digest, wish.digest())
         if known.binding != binding or known.copies != wish.copies or not same:
             raise refusal("idempotency")
         return
+    if gate_store.find_offers(connection, binding, wish.digest()):
+        raise refusal("idempotency")
     request = AuthorisedRequest(
         request_id, binding, wish.digest(), wish.document_kind, wish.fiscal_year, wish.copies
     )

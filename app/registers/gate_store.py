@@ -223,6 +223,21 @@ def find_request(connection: Connection, request_id: str) -> AuthorisedRequest |
     return None if row is None else AuthorisedRequest(*row)
 
 
+def find_offers(connection: Connection, binding: str, request_digest: str) -> list[str]:
+    """The requests for copies that this wish of this binding opened. Holds the binding until the commit.
+
+    Of two calls with one piece of evidence and two request ids the second waits, and then finds the first.
+    """
+    connection.execute(
+        select(bindings.c.binding).where(bindings.c.binding == binding).with_for_update()
+    ).first()
+    a = authorised_requests.c
+    rows = connection.execute(
+        select(a.request_id).where(a.binding == binding, a.request_digest == request_digest, a.copies > 0)
+    )
+    return [row.request_id for row in rows]
+
+
 def lock_request(connection: Connection, request_id: str) -> None:
     """Hold a request until the commit: what is counted of it then cannot be outrun by another call."""
     connection.execute(

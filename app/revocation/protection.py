@@ -39,7 +39,7 @@ def follow_changes(store: Engine, gate: GateClient, *, at: int) -> int:
                 for account in account_store.find_accounts_of(connection, binding):
                     account_store.change_state(connection, account.account, before=ACTIVE, after=FROZEN)
                     withdraw_of_account(connection, account.account, at=at)
-                withdraw_copies(connection, binding, at=at)
+                withdraw_copies(connection, binding=binding, at=at)
             if corrected:
                 supersede(connection, binding, corrected, number=number, at=at)
             store_progress(connection, "gate-changes", number)

@@ -33,6 +33,8 @@ WAIT_SECONDS: Final = 4.0
 """How long a question waits for its answer; the street door waits five."""
 LONG_POLL: Final = 20
 BATCH: Final = 16
+MAX_LISTED: Final = 64
+"""The most that the door lists in one answer."""
 MAX_ATTEMPTS: Final = 3
 REMEMBERED: Final = 1000
 
@@ -101,7 +103,9 @@ class Exchanges:
 
     def run_once(self) -> int:
         """Take what is asked, answer what can be answered; how many answers went out. Raises UnavailableError."""
-        asked = self._door.exchanges(wait=0 if self._waiting else LONG_POLL, limit=BATCH)
+        # The door lists what has no answer, oldest first: what waits here, and what was dropped, must not hide the rest.
+        limit = min(MAX_LISTED, BATCH + len(self._waiting) + len(self._attempts))
+        asked = self._door.exchanges(wait=0 if self._waiting else LONG_POLL, limit=limit)
         sent = 0
         for item in asked:
             if item.exchange not in self._waiting and self._attempts[item.exchange] < MAX_ATTEMPTS:

@@ -111,12 +111,6 @@ def end_grant(connection: Connection, grant: Grant, *, at: int) -> bool:
     return True
 
 
-def end_unredeemed(connection: Connection, *, account: str = "", binding: str = "", at: int) -> int:
-    """End the grants of a phone or a resident that no wallet has redeemed yet; how many."""
-    found = grant_store.find_open_of(connection, account=account, binding=binding)
-    return sum(end_grant(connection, grant, at=at) for grant in found if grant.holder_jwks is None)
-
-
 def offer_of(grant: Grant, wish_hash: str, settings: WalletSettings, *, at: int) -> OfferReady:
     """The offer of a living grant, always the same. Raises Refusal("idempotency" | "offer-over")."""
     if not hmac.compare_digest(grant.wish_hash, wish_hash):

@@ -259,8 +259,13 @@ def redeem_code(connection: Connection, code_hash: str, minute: int) -> Session 
         {"used_minute": minute},
     )
     if found is None:
-        connection.execute(delete(wallet_tokens).where(wallet_tokens.c.code_hash == code_hash))
+        end_code(connection, code_hash)
     return found
+
+
+def end_code(connection: Connection, code_hash: str) -> None:
+    """The tokens that were given for this code end."""
+    connection.execute(delete(wallet_tokens).where(wallet_tokens.c.code_hash == code_hash))
 
 
 def sweep_grants(connection: Connection, minute: int) -> int:

@@ -98,7 +98,12 @@ def par(wallets: WalletDoor, profile: str) -> Response:
 
 
 def check_redirect(uri: str, client: WalletClient) -> str:
-    """A redirect_uri to which a code may go: https, this device, or an app's own scheme. Raises: OAuthError."""
+    """A redirect_uri to which a code may go: this device, an app's own scheme, or https that the attestation names.
+
+    A wallet speaks for its own key only. Were any https address good, whoever has some attested wallet could push one of
+    their own, send a resident the link to log in, and be sent the code: the certificate would be bound to their key.
+    Raises: OAuthError.
+    """
     bad = OAuthError("invalid_request", "redirect_uri is not acceptable")
     if len(uri) > MAX_URI or _VISIBLE.fullmatch(uri) is None or "#" in uri or "\\" in uri:
         raise bad
@@ -115,7 +120,7 @@ def check_redirect(uri: str, client: WalletClient) -> str:
         raise bad
     if scheme in ("http", "https") and not host:
         raise bad
-    if client.redirect_uris is not None and uri not in client.redirect_uris:
+    if uri not in (client.redirect_uris or ()) and (client.redirect_uris is not None or scheme == "https"):
         raise bad
     return uri
 

@@ -147,8 +147,10 @@ def _authorization_code(
         raise OAuthError("invalid_grant", "code_verifier has another form")
     try:
         code_key = read_ticket(CODE, code, wallets.seconds())
-    except FormatError:
-        raise OAuthError("invalid_grant", _NO_CODE) from None
+    except FormatError as error:
+        if error.code != "ticket-over":
+            raise OAuthError("invalid_grant", _NO_CODE) from None
+        return _too_late(ticket_hash(CODE, code))
     challenge = base64url_encode(sha256(verifier.encode("ascii")))
     redirect = form.get("redirect_uri")
 
@@ -166,5 +168,15 @@ def _authorization_code(
         if not right:
             return OAuthError("invalid_grant", "the code belongs to another request")
         return session.grant, code_key
+
+    return redeem
+
+
+def _too_late(code_key: str) -> Redeem:
+    """A code that is over gives nothing, but its reuse ends its tokens as it did a minute ago."""
+
+    def redeem(connection: Connection) -> OAuthError:
+        wallet_grants.end_code(connection, code_key)
+        return OAuthError("invalid_grant", _NO_CODE)
 
     return redeem

@@ -512,6 +512,47 @@ def test_a_stopped_phones_offer_is_worth_nothing(house: WalletHouse) -> None:
     assert denied(under_way.deferred(pending.transaction)) == "credential_request_denied"
 
 
+def test_who_says_it_has_the_copies_keeps_none_that_it_just_got(house: WalletHouse) -> None:
+    """`credential_accepted` is a wallet's word: a thief's says so at once."""
+    person = house.rooms.people[3]
+    device = house.rooms.registered(person)
+    old, deferred = (Wallet(house, house.offer(device)[1]) for _ in range(2))
+    old_answer = old.ask(old.request())
+    old.notify(notification_id(old_answer), "credential_accepted")
+    pending = deferred.ask(deferred.request(), walk=False)
+    assert isinstance(pending, Pending)
+    house.walk.run_once()
+    house.rooms.clock.forward(hours=2)
+    house.nonce_keys.tend()
+    # Made ready two hours ago, fetched now.
+    late = deferred.deferred(pending.transaction, walk=False)
+    accepted = Wallet(house, house.offer(device)[1])
+    answer = accepted.ask(accepted.request())
+    accepted.notify(notification_id(answer), "credential_accepted")
+    house.rooms.registers.record_event(ProtectionSet(person.resident_id), house.rooms.clock())
+    follow_changes(house.rooms.store, house.rooms.direct, at=house.rooms.at)  # type: ignore[arg-type]
+    assert invalid_bits(house, credentials(answer)) == [1, 1, 1]
+    assert invalid_bits(house, credentials(late)) == [1, 1, 1]
+    # What was fetched long ago stays, as paper would; its token ends all the same.
+    assert invalid_bits(house, credentials(old_answer)) == [0, 0, 0]
+    ended = [row[0] for row in house.rooms.rows("SELECT item_id FROM outbox WHERE kind = 'offer-end'")]
+    assert {old.grant, deferred.grant, accepted.grant} <= set(ended)
+
+
+def test_what_a_stopped_phone_has_just_put_into_a_wallet_is_revoked(house: WalletHouse) -> None:
+    device = house.rooms.registered(house.rooms.people[2])
+    other = house.rooms.registered(house.rooms.people[2])
+    stolen, own = Wallet(house, house.offer(device)[1]), Wallet(house, house.offer(other)[1])
+    taken, kept = stolen.ask(stolen.request()), own.ask(own.request())
+    other.send(StopDevice(thumbprint(device.signing.public_key())))
+    assert invalid_bits(house, credentials(taken)) == [1, 1, 1]
+    assert invalid_bits(house, credentials(kept)) == [0, 0, 0]
+    assert denied(stolen.ask(stolen.request())) == "credential_request_denied"
+    ended = [row[0] for row in house.rooms.rows("SELECT item_id FROM outbox WHERE kind = 'offer-end'")]
+    assert stolen.grant in ended
+    assert own.grant not in ended
+
+
 def test_nobody_redeems_an_offer_for_ever(house: WalletHouse, wallet: Wallet) -> None:
     house.rooms.clock.forward(hours=3)
     house.nonce_keys.tend()

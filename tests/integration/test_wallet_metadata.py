@@ -17,7 +17,7 @@ from app.house.wallet_provider import make_wallet_provider
 from app.settings import _wallet_profiles
 from app.storage.wallet_nonces import StoredNonceKey
 from app.wallets.attesters import load_attesters
-from app.wallets.exchanges import MAX_ATTEMPTS, Exchanges
+from app.wallets.exchanges import BATCH, MAX_ATTEMPTS, Exchanges
 from app.wallets.metadata import issuer_metadata
 from app.wallets.nonce_keys import NonceKeys
 from app.wallets.publisher import MetadataPublisher
@@ -25,9 +25,12 @@ from app.wallets.rooms import HANDLERS
 from app.wallets.settings import WalletSettings
 from mobile_api.exchanges import (
     CredentialQuestion,
+    DeferredQuestion,
     Denied,
     Issued,
     LoginStart,
+    Noted,
+    NotificationQuestion,
     Question,
     ResponseKey,
     SealedCredentialQuestion,
@@ -281,6 +284,29 @@ def test_a_defect_of_ours_is_tried_again_and_then_answered(house: WalletHouse, d
     assert isinstance(no, Denied)
     assert no.error == "server_error"
     assert "佐藤" not in no.description
+
+
+def test_who_waits_and_what_was_dropped_hide_nobody(house: WalletHouse, device: Device) -> None:
+    """The door lists the oldest first: a login behind twenty sets that are being made is answered at once."""
+    wallet = Wallet(house, house.offer(device)[1], count=1)
+    handlers = {
+        DeferredQuestion: lambda _desk, _question, _body: lambda _last: None,
+        NotificationQuestion: lambda _desk, _question, _body: Noted(),
+    }
+    other = Exchanges(house.exchanges._desk, house.door, handlers, monotonic=lambda: 0.0)
+    names = [f"{number:021d}A" for number in range(20)]
+    try:
+        for name in names:
+            house.door.questions[name] = b"no package"
+        names += [wallet.put(DeferredQuestion("t" * 22))[0] for _ in range(2 * BATCH)]
+        asked = wallet.put(NotificationQuestion("n" * 22, "credential_accepted"))
+        names.append(asked[0])
+        for _ in range(5):
+            other.run_once()
+        assert wallet.answer(*asked) == Noted()
+    finally:
+        for name in names:
+            del house.door.questions[name]
 
 
 # ---- profile p2: sealed both ways, bound tokens, attested keys ----------------------------------------------------------

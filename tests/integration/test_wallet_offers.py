@@ -254,6 +254,32 @@ def test_the_gate_itself_checks_the_card(house: WalletHouse, device: Device) -> 
         )
 
 
+def test_one_signature_of_the_card_opens_one_request(house: WalletHouse, device: Device) -> None:
+    """The request id is the worker's word: with another one it would be given another set of copies."""
+    body = device.offer_body()
+    evidence = {
+        "statement": body.statement,
+        "auth_cert": body.auth_cert,
+        "auth_signature": body.auth_signature,
+    }
+    gate = house.rooms.gate
+    binding = gate.open_offer(request_id="a" * 22, wish=body.wish, **evidence)
+    assert gate.open_offer(request_id="a" * 22, wish=body.wish, **evidence) == binding
+    with refused("idempotency"):
+        gate.open_offer(request_id="b" * 22, wish=body.wish, **evidence)
+    another = device.offer_body()
+    assert (
+        gate.open_offer(
+            request_id="b" * 22,
+            wish=another.wish,
+            statement=another.statement,
+            auth_cert=another.auth_cert,
+            auth_signature=another.auth_signature,
+        )
+        == binding
+    )
+
+
 def test_a_phones_request_and_an_offer_are_two_things(house: WalletHouse, device: Device) -> None:
     """What the card signed for the one opens the other neither here nor at the gate, whatever their members are."""
     key = base64url_encode(os.urandom(16))

@@ -173,10 +173,10 @@ def test_bad_redirect_uris(world: WalletWorld, uri: str) -> None:
     "uri",
     [
         REDIRECT_URI,
-        "https://wallet.example/cb?x=1",
         "http://127.0.0.1:8765/cb",
         "http://[::1]:8765/cb",
         "com.a.b:/cb",
+        "com.a.b:/cb?x=1",
     ],
 )
 def test_good_redirect_uris_get_their_answer(world: WalletWorld, uri: str) -> None:
@@ -194,6 +194,18 @@ def test_an_attestation_that_names_its_redirect_uris_binds_them(world: WalletWor
     assert wallet.push(new_verifier(), headers=headers).status == 201
     other = wallet.push(new_verifier(), headers=headers, redirect_uri="https://evil.example/")
     assert other.error == "invalid_request"
+
+
+def test_a_code_goes_to_the_web_only_where_the_provider_says_so(world: WalletWorld) -> None:
+    """Else an attested wallet in wrong hands pushes its own address, and a resident who follows the link logs in for it."""
+    wallet = world.wallet("p2")
+    mine = "https://wallet.example/cb?x=1"
+    assert wallet.push(new_verifier(), redirect_uri=mine).error == "invalid_request"
+    named = world.provider.wallet_attestation(wallet.instance_key, world.house.clock(), redirect_uris=[mine])
+    headers = {"OAuth-Client-Attestation": named}
+    assert wallet.push(new_verifier(), headers=headers, redirect_uri=mine).status == 201
+    for other in ("https://wallet.example/cb", "https://wallet.example/cb?x=1&y", "https://evil.example/"):
+        assert wallet.push(new_verifier(), headers=headers, redirect_uri=other).error == "invalid_request"
 
 
 # --- wallet attestation -----------------------------------------------------------------------------------------
@@ -552,6 +564,17 @@ def test_a_code_counts_once_and_its_reuse_ends_its_tokens(world: WalletWorld) ->
     wallet, verifier = world.wallet("p2"), new_verifier()
     code = log_in(world, wallet, verifier)["code"]
     assert wallet.redeem_code(code, verifier).status == 200
+    assert wallet.notify("notification-id-0001").status == 204
+    assert wallet.redeem_code(code, verifier).error == "invalid_grant"
+    assert wallet.notify("notification-id-0001").error == "invalid_token"
+
+
+def test_a_reuse_after_its_minute_ends_its_tokens_too(world: WalletWorld) -> None:
+    """Who stole a code may be late; its owner must hear of it all the same."""
+    wallet, verifier = world.wallet("p2"), new_verifier()
+    code = log_in(world, wallet, verifier)["code"]
+    assert wallet.redeem_code(code, verifier).status == 200
+    world.house.clock.forward(seconds=90)
     assert wallet.notify("notification-id-0001").status == 204
     assert wallet.redeem_code(code, verifier).error == "invalid_grant"
     assert wallet.notify("notification-id-0001").error == "invalid_token"
