@@ -26,7 +26,7 @@ from app.staff.revocations import REASONS
 from app.storage.certificates import find_package_id
 from app.storage.copies import has_released_copies
 from app.storage.engine import open_store
-from app.storage.tables import certificates, requests, revocations
+from app.storage.tables import certificates, copies, requests, revocations
 
 WAIT_SECONDS: Final = 60.0
 PAUSE_SECONDS: Final = 0.2
@@ -63,7 +63,7 @@ def revoke_as_two(
 ) -> Revoked:
     """Have a request's documents revoked and wait until the worker has done it. The house must run.
 
-    `number`: a request's number as the console shows it (phone or wallet), or the printed number of a certificate.
+    `number`: a request's number as the console shows it (phone or wallet), or the number of a certificate or copy.
     `reason`: one of the console's words. Raises CityError: "no-such-reason", "no-such-number", "nothing-to-revoke",
     "not-revocable" (the console does not offer it), "not-done" (the worker did not do it in `wait` seconds); OSError
     when the console is away.
@@ -103,7 +103,8 @@ def revoke_as_two(
 def find_request_number(store: Engine, number: str) -> str | None:
     """The request behind a request number or a printed certificate number; None if there is none.
 
-    A number printed on two certificates (60 of 128 bits) is no number of one: None.
+    A wallet's copy says a number of its own (claim `certificate_number`); it counts like a printed one. A number on two
+    certificates (60 of 128 bits) is no number of one: None.
     """
     with store.begin() as connection:
         known = connection.execute(
@@ -113,10 +114,12 @@ def find_request_number(store: Engine, number: str) -> str | None:
             return str(known)
         if _CERTIFICATE_NUMBER.fullmatch(number) is None:
             return None
-        rows = connection.execute(select(certificates.c.certificate_id, certificates.c.request_id)).all()
-    found = [
-        row.request_id for row in rows if certificate_number(bytes.fromhex(row.certificate_id)) == number
-    ]
+        rows = connection.execute(
+            select(certificates.c.certificate_id, certificates.c.request_id).union_all(
+                select(copies.c.copy_id, copies.c.request_id)
+            )
+        ).all()
+    found = [request for document, request in rows if certificate_number(bytes.fromhex(document)) == number]
     return str(found[0]) if len(found) == 1 else None
 
 
