@@ -26,6 +26,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from app.counterparts.jpki.authority import MockJpki
@@ -93,7 +94,10 @@ class DoorBehindProxy(House):
         self.door = HostileDoor(self._inside)
 
     def _read_ports(self) -> dict[str, int]:
-        return {**super()._read_ports(), "door": self.door.port}
+        ports = {**super()._read_ports(), "door": self.door.port}
+        # Commands of people find the house by this file: they go through the proxy like everybody.
+        self.home.addresses.write_bytes(orjson.dumps(ports))
+        return ports
 
     def _door(self) -> Process:
         made = super()._door()
