@@ -56,8 +56,7 @@ def issuer_metadata(wallets: WalletDoor, profile: str) -> Response:
 
 
 def _likes_signed(accept: MIMEAccept) -> bool:
-    # Named by itself and liked no less than JSON: oid4vc-ts names both alike when it can check the signature. `*/*` is
-    # no sign of that.
+    # Named by itself and liked no less than JSON: who names both can check the signature. `*/*` is no sign of that.
     named = any(value == JWT_TYPE for value, _ in accept)
     return named and 0 < accept.quality(JWT_TYPE) >= accept.quality("application/json")
 
