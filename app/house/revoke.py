@@ -63,7 +63,7 @@ def revoke_as_two(
 ) -> Revoked:
     """Have a request's documents revoked and wait until the worker has done it. The house must run.
 
-    `number`: a request's number as the console shows it (phone or wallet), or the printed number of a certificate.
+    `number`: a request's number as the console shows it (phone or wallet), or the number of a certificate or copy.
     `reason`: one of the console's words. Raises CityError: "no-such-reason", "no-such-number", "nothing-to-revoke",
     "not-revocable" (the console does not offer it), "not-done" (the worker did not do it in `wait` seconds); OSError
     when the console is away.
@@ -103,7 +103,8 @@ def revoke_as_two(
 def find_request_number(store: Engine, number: str) -> str | None:
     """The request behind a request number or a certificate's number (also of a copy); None if there is none.
 
-    A number printed on two certificates (60 of 128 bits) is no number of one: None.
+    A wallet's copy says a number of its own (claim `certificate_number`); it counts like a printed one. A number on two
+    certificates (60 of 128 bits) is no number of one: None.
     """
     with store.begin() as connection:
         known = connection.execute(
@@ -113,11 +114,12 @@ def find_request_number(store: Engine, number: str) -> str | None:
             return str(known)
         if _CERTIFICATE_NUMBER.fullmatch(number) is None:
             return None
-        rows = [
-            *connection.execute(select(certificates.c.certificate_id, certificates.c.request_id)).tuples(),
-            *connection.execute(select(copies.c.copy_id, copies.c.request_id)).tuples(),
-        ]
-    found = [request for known_id, request in rows if certificate_number(bytes.fromhex(known_id)) == number]
+        rows = connection.execute(
+            select(certificates.c.certificate_id, certificates.c.request_id).union_all(
+                select(copies.c.copy_id, copies.c.request_id)
+            )
+        ).all()
+    found = [request for document, request in rows if certificate_number(bytes.fromhex(document)) == number]
     return str(found[0]) if len(found) == 1 else None
 
 

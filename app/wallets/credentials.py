@@ -65,7 +65,7 @@ def answer_credential(
         grant = _fix(desk, question, grant, jwks)
     except DeniedError as no:
         return no.answer()
-    return _look(desk, grant, request.response, is_deferred=False)
+    return _look(desk, grant, request.response)
 
 
 def answer_deferred(
@@ -83,7 +83,7 @@ def answer_deferred(
         _check_dpop(question, grant)
     except DeniedError as no:
         return no.answer()
-    return _look(desk, grant, request.response, is_deferred=True)
+    return _look(desk, grant, request.response, asked_with=request.transaction)
 
 
 def _check_encryption(
@@ -176,7 +176,12 @@ def _check_transaction(desk: WalletDesk, grant: Grant, transaction: str) -> None
         raise DeniedError("invalid_transaction_id", "no such transaction")
 
 
-def _look(desk: WalletDesk, grant: Grant, response: ResponseKey | None, *, is_deferred: bool) -> Look:
+def _look(
+    desk: WalletDesk, grant: Grant, response: ResponseKey | None, *, asked_with: str | None = None
+) -> Look:
+    # "Not yet" repeats the transaction id that was asked with, the door's own word too: another one is none (section 9.2).
+    transaction = asked_with or grant.transaction_id or ""
+
     def look(is_last: bool) -> AnswerBody | None:
         with desk.store.begin() as connection:
             row = request_store.find_request(connection, grant.request_id)
@@ -184,7 +189,7 @@ def _look(desk: WalletDesk, grant: Grant, response: ResponseKey | None, *, is_de
             return DeniedError("credential_request_denied", REFUSED).answer()
         try:
             if row.state is State.RELEASED:
-                return _hand_over(desk, grant, response, is_deferred=is_deferred)
+                return _hand_over(desk, grant, response, is_deferred=asked_with is not None)
             if row.state not in OPEN:
                 raise DeniedError("credential_request_denied", REFUSED)
         except DeniedError as no:
@@ -192,7 +197,7 @@ def _look(desk: WalletDesk, grant: Grant, response: ResponseKey | None, *, is_de
         except UnavailableError:
             # Somebody has to be asked before anything leaves, and is away.
             pass
-        return pending(grant.transaction_id or "", response=response) if is_last else None
+        return pending(transaction, response=response) if is_last else None
 
     return look
 

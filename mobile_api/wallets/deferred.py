@@ -7,7 +7,7 @@ from typing import Final
 
 from flask import Response
 
-from mobile_api.exchanges import DeferredQuestion, QuestionBody, SealedDeferredQuestion
+from mobile_api.exchanges import DeferredQuestion, Pending, QuestionBody, SealedDeferredQuestion
 from mobile_api.store import wallet_exchanges
 from mobile_api.wallets.access import authorize_request
 from mobile_api.wallets.answers import give_answer, give_later, transaction_hash
@@ -44,6 +44,9 @@ def deferred(wallets: WalletDoor, profile: str) -> Response:
         wait=wallets.door.settings.wallet_wait,
         marks=access.marks,
     )
+    if isinstance(asked.answer, Pending) and transaction is not None:
+        # The id that was asked with, whatever the city calls it: a wallet takes no other (section 9.2).
+        return give_later(wallets, access.grant, transaction, asked.answer.interval, key)
     if asked.answer is not None:
         return give_answer(wallets, profile, access.grant, asked.answer, key)
     if transaction is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from flask import Blueprint, Response, request
+from werkzeug.datastructures import MIMEAccept
 
 from mobile_api.wallets.oauth_errors import OAuthError, away, json_reply
 from mobile_api.wallets.token import GRANT_TYPES
@@ -46,10 +47,18 @@ def register_metadata(blueprint: Blueprint) -> None:
 def issuer_metadata(wallets: WalletDoor, profile: str) -> Response:
     """The city's metadata of this profile; as it signed it, if the wallet likes that better."""
     metadata = wallets.metadata(profile)
-    best = request.accept_mimetypes.best_match(["application/json", JWT_TYPE], default="application/json")
-    if best == JWT_TYPE and (signed := wallets.files.signed_metadata(profile)) is not None:
+    if (
+        _likes_signed(request.accept_mimetypes)
+        and (signed := wallets.files.signed_metadata(profile)) is not None
+    ):
         return _document(signed, JWT_TYPE)
     return _document(metadata.document, "application/json")
+
+
+def _likes_signed(accept: MIMEAccept) -> bool:
+    # Named by itself and liked no less than JSON: who names both can check the signature. `*/*` is no sign of that.
+    named = any(value == JWT_TYPE for value, _ in accept)
+    return named and 0 < accept.quality(JWT_TYPE) >= accept.quality("application/json")
 
 
 def server_metadata(wallets: WalletDoor, profile: str) -> Response:

@@ -257,6 +257,8 @@ def test_what_is_not_ready_is_deferred_and_fetched_later(house: WalletHouse, wal
     assert isinstance(pending, Pending)
     again = wallet.deferred(pending.transaction, walk=False)
     assert again == pending
+    # Who asks by the exchange hears of that one: a wallet refuses another word than its own (OpenID4VCI 1.0 section 9.2).
+    assert wallet.deferred(exchange, walk=False) == replace(pending, transaction=exchange)
     later = wallet.deferred(pending.transaction)
     assert len(credentials(later)) == 3
     assert isinstance(later, Issued)

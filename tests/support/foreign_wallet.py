@@ -25,6 +25,7 @@ from joserfc.jwk import ECKey
 from tests.support.node_packages import RUN_SECONDS, read_answer, run_node, start_node
 
 Base = Mapping[str, str]
+PRE_AUTHORIZED = "urn:ietf:params:oauth:grant-type:pre-authorized_code"
 
 
 def collect(offer: str, base: Base, **wish: Any) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from app.counterparts.jpki.authority import MockJpki
@@ -35,7 +36,7 @@ from app.counterparts.jpki.reader import CardReader
 from app.errors import Refusal
 from app.house.home import Home
 from app.house.house import House, HouseSettings
-from app.house.people import FISCAL_YEAR, PASSWORDS, find_people
+from app.house.people import FISCAL_YEAR, PASSWORDS, Candidate, Wanted, find_people
 from app.house.processes import Process, Processes, answers, free_port
 from app.house.setup import CITY, PUBLIC_URL
 from app.house.witnesses import WITNESSES
@@ -93,7 +94,10 @@ class DoorBehindProxy(House):
         self.door = HostileDoor(self._inside)
 
     def _read_ports(self) -> dict[str, int]:
-        return {**super()._read_ports(), "door": self.door.port}
+        ports = {**super()._read_ports(), "door": self.door.port}
+        # Commands of people find the house by this file: they go through the proxy like everybody.
+        self.home.addresses.write_bytes(orjson.dumps(ports))
+        return ports
 
     def _door(self) -> Process:
         made = super()._door()
@@ -204,8 +208,7 @@ class RunningHouse:
     start_seconds: float
     users: int = 0
     witnessed: list[WitnessedCard] = field(default_factory=list)
-    _people: list[Resident] = field(default_factory=list)
-    _taken: int = 0
+    _people: list[Candidate] | None = None
     _keys: Iterator[rsa.RSAPrivateKey] | None = None
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -268,15 +271,15 @@ class RunningHouse:
 
     # ---- people, cards, phones -------------------------------------------------------------------------------------
 
-    def take_resident(self) -> Resident:
-        """A resident nobody else was given: adult, gets a certificate, found by their own card."""
-        if not self._people:
+    def take_resident(self, fits: Wanted = lambda _candidate: True) -> Resident:
+        """A resident nobody else was given: adult, gets a certificate, found by their own card. `fits`: a wish more."""
+        if self._people is None:
             self._people = find_issuable(self.registers(), now())
-        if self._taken == len(self._people):
-            raise AssertionError(f"all {self._taken} residents are taken: RESIDENTS is too small")
-        resident = self._people[self._taken]
-        self._taken += 1
-        return resident
+        found = next((candidate for candidate in self._people if fits(candidate)), None)
+        if found is None:
+            raise AssertionError(f"{len(self._people)} residents are left, none fits: RESIDENTS is too small")
+        self._people.remove(found)
+        return found.resident
 
     def card(self, resident: Resident) -> WitnessedCard:
         """A fresh mock card of this resident."""
@@ -431,15 +434,21 @@ def is_valid(house: RunningHouse, bundle: bytes, policy: str = "issuance-gate") 
     return judge(house, bundle, policy).verdict is Verdict.VALID
 
 
-def find_issuable(registers: RegisterStore, today: datetime) -> list[Resident]:
+def find_issuable(registers: RegisterStore, today: datetime) -> list[Candidate]:
     """Adults who get a certificate and whose card leads to exactly them."""
-    found: list[Resident] = []
+    seen: dict[str, Candidate] = {}
+
+    def gets_one(candidate: Candidate) -> bool:
+        seen[candidate.resident.resident_id] = candidate
+        return candidate.figures is not None
+
+    found: list[Candidate] = []
     release = RecordRelease(registers, CITY)
-    wanted = {f"one-{number}": lambda c: c.figures is not None for number in range(RESIDENTS // 3)}
+    wanted = {f"one-{number}": gets_one for number in range(RESIDENTS // 3)}
     for resident in find_people(registers, wanted).values():
         with suppress(Refusal, ValueError):
             if release.match(card_attributes(resident), today=today) == resident.resident_id:
-                found.append(resident)
+                found.append(seen[resident.resident_id])
     return found
 
 

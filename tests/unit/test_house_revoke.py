@@ -21,6 +21,7 @@ from app.storage import certificates, revocations
 from app.storage.copies import (
     LoggedCopy,
     SealedCopy,
+    find_copies,
     reserve_copies,
     store_copies_logged,
     store_copies_released,
@@ -118,17 +119,24 @@ def printed(store: Engine, request: str) -> str:
     return certificate_number(reservation.certificate_id)
 
 
+def of_a_copy(store: Engine) -> str:
+    """What the second of the wallet's copies says of itself."""
+    with store.begin() as connection:
+        return certificate_number(find_copies(connection, WALLET)[1].reservation.copy_id)
+
+
 def revoke(home: Home, console: Console, number: str, **options: Any) -> Any:
     return revoke_as_two(home, number, "wrong-figures", browser=console.browser, **{"wait": 5, **options})
 
 
-@pytest.mark.parametrize("by", ["request", "printed", "wallet"])
+@pytest.mark.parametrize("by", ["request", "printed", "wallet", "copy"])
 def test_two_people_revoke_what_any_of_its_numbers_names(home: Home, store: Engine, by: str) -> None:
-    number = {"request": PHONE, "printed": printed(store, PHONE), "wallet": WALLET}[by]
+    numbers = {"request": PHONE, "printed": printed(store, PHONE), "wallet": WALLET, "copy": of_a_copy(store)}
+    number = numbers[by]
     console = Console(store)
     done = revoke(home, console, number)
     assert (console.asked_by, console.confirmed_by) == ("ichiro", "jiro")
-    request = WALLET if by == "wallet" else PHONE
+    request = WALLET if by in ("wallet", "copy") else PHONE
     assert done.as_json() == {"revoked": True, "request": request, "reason": "wrong-figures", "again": False}
     again = revoke(home, Console(store), number)
     assert again.again

@@ -15,6 +15,7 @@ import pytest
 
 from app.sealing.credential import CLEAR
 from mobile_api.presentation import build_presentation, select_for, unanswered_items
+from tests.support.shared_strings import COMMON_WORDS, all_strings, strings
 from tests.support.verifier_bundles import DATA, NOW, changed, mini_city, new_key, with_data
 from verifier import OFFLINE, OfflineSources, Verdict, examine
 from verifier.errors import FormatError
@@ -281,24 +282,6 @@ def test_one_credential_gives_each_of_the_five_papers(paper):
 # --- two copies -------------------------------------------------------------------------------------------
 
 
-def strings(value: object) -> set[str]:
-    """Every text and number of a JSON value, member names too."""
-    if isinstance(value, dict):
-        return {str(name) for name in value} | {s for item in value.values() for s in strings(item)}
-    if isinstance(value, list):
-        return {s for item in value for s in strings(item)}
-    return {str(value)}
-
-
-def all_strings(credential: bytes) -> set[str]:
-    """Of a presentation: header without the city's certificates, payload, signature, disclosures and their parts."""
-    parsed = parse_credential(credential)
-    found = strings(parsed.jws.payload_object()) | {parsed.jws.signature.hex()}
-    for item in parsed.disclosures:
-        found |= strings([item.salt, item.name, item.value]) | {item.encoded, item.digest}
-    return found
-
-
 @pytest.mark.parametrize("name", SINGLE)
 def test_two_copies_without_page_share_only_what_everybody_of_the_day_shares(name):
     city = mini_city()
@@ -312,9 +295,7 @@ def test_two_copies_without_page_share_only_what_everybody_of_the_day_shares(nam
     of_city = ("iss", "vct", "iat", "exp", "document_kind", "fiscal_year", "income_year", "issuing_authority")
     allowed = strings({member: claims[0][member] for member in of_city})
     allowed |= strings({member: claims[0][member] for member in set(claims[0]) - {*of_city, "cnf", "status"}})
-    # Names that the formats have for everybody, the list's address, and the words of a JWK.
-    allowed |= {"_sd", "_sd_alg", "sha-256", "cnf", "jwk", "crv", "kty", "x", "y", "EC", "P-256"}
-    allowed |= {"status", "status_list", "idx", "uri", claims[0]["status"]["status_list"]["uri"]}
+    allowed |= COMMON_WORDS | {claims[0]["status"]["status_list"]["uri"]}
     assert shared <= allowed
     # Positive controls: a common index, a common salt (so a common digest), a common key are each seen.
     for member in ("status", "cnf"):

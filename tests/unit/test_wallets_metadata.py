@@ -87,7 +87,18 @@ def test_signed_metadata_for_who_asks(world: WalletWorld) -> None:
     world.city.call("PUT", f"/city/public/{CITY}/wallets/p1.jwt", b"a.b.c")
     signed = get(world, address, Accept="application/jwt")
     assert (signed.data, signed.content_type) == (b"a.b.c", "application/jwt")
-    for accept in ("*/*", "application/json", "application/json, application/jwt;q=0.5", ""):
+    # whoever names both alike can check a signature
+    assert get(world, address, Accept="application/jwt, application/json").data == b"a.b.c"
+    assert get(world, address, Accept="application/jwt, */*;q=0.1").data == b"a.b.c"
+    for accept in (
+        "*/*",
+        "application/*",
+        "application/json",
+        "application/json, application/jwt;q=0.5",
+        "application/jwt;q=0",
+        "application/jwt;q=0.5, */*",
+        "",
+    ):
         assert get(world, address, Accept=accept).content_type == "application/json", accept
     assert signed.headers["Vary"] == "Accept"
 

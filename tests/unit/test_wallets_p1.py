@@ -597,6 +597,22 @@ def test_pending_then_issued_under_the_same_transaction(world: WalletWorld) -> N
     assert (last.status, last.body) == (200, PLAIN)
 
 
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_city_with_another_word_for_it_does_not_confuse_the_wallet(
+    world: WalletWorld, encrypted: bool
+) -> None:
+    """oid4vc-ts takes "not yet" only under the transaction it asked with (section 9.2)."""
+    wallet = world.with_token()
+    world.city.answers = lambda _question: Pending("transaction-0001-abc", 7)
+    assert wallet.credential(wallet.request_body([new_key()])).status == 202
+    world.city.answers = lambda _question: Pending("transaction-0002-abc", 9)
+    changes = {"credential_response_encryption": wallet.response_encryption()} if encrypted else {}
+    answer = wallet.deferred("transaction-0001-abc", changes=changes)
+    assert answer.status == 202
+    assert answer.headers["content-type"] == ("application/jwt" if encrypted else "application/json")
+    assert wallet.open(answer) == {"transaction_id": "transaction-0001-abc", "interval": 9}
+
+
 def test_a_transaction_belongs_to_its_grant(world: WalletWorld) -> None:
     owner, stranger = world.with_token(), world.with_token()
     world.city.answers = lambda _question: Pending("transaction-0001-abc", 7)

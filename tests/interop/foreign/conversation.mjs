@@ -31,7 +31,9 @@ function described(error) {
   const said = { error: error?.name ?? "Error", message: String(error?.message ?? error).slice(0, 2000) };
   if (error?.cause) said.cause = String(error.cause?.message ?? error.cause).slice(0, 500);
   // What the server answered, where a library keeps it: an OAuth or OpenID4VCI error object.
-  const response = error?.errorResponse ?? error?.response?.credentialErrorResponseResult?.data;
+  const { credentialErrorResponseResult, notificationErrorResponseResult } = error?.response ?? {};
+  const response =
+    error?.errorResponse ?? credentialErrorResponseResult?.data ?? notificationErrorResponseResult?.data;
   if (response) said.response = response;
   return said;
 }

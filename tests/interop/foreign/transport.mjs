@@ -15,8 +15,8 @@ export class Transport {
   #metadata = null;
   #answerKey = null;
 
-  constructor({ base, requestEncryption = false, responseEncryption = false, enc = "A256GCM" }) {
-    Object.assign(this, { base, requestEncryption, responseEncryption, enc });
+  constructor({ base, requestEncryption = false, responseEncryption = false, enc = "A256GCM", signedMetadata = false }) {
+    Object.assign(this, { base, requestEncryption, responseEncryption, enc, signedMetadata });
   }
 
   /** From now on the credential end points are known, and with them what is encrypted. */
@@ -28,14 +28,21 @@ export class Transport {
   fetch = async (address, options = {}) => {
     const url = String(address);
     const secret = this.#metadata && this.#sealed(url) && options.method === "POST";
-    const sent = secret ? await this.#seal(options) : options;
+    const sent = secret ? await this.#seal(options) : this.#accepting(url, options);
     const response = await fetch(translate(url, this.base), { ...sent, redirect: "manual" });
     const call = { method: sent.method ?? "GET", url, status: response.status };
     call.dpop = new Headers(sent.headers).has("DPoP");
-    call.encrypted = [sent !== options && this.requestEncryption, isJwe(response)];
+    const isEncrypted = secret && isJwe(response);
+    call.encrypted = [secret && this.requestEncryption, isEncrypted].map(Boolean);
     this.calls.push(call);
-    return isJwe(response) && secret ? this.#open(response) : response;
+    return isEncrypted ? this.#open(response) : response;
   };
+
+  // oid4vc-ts 0.4 reads signed metadata and never asks for it: its requests carry no Accept.
+  #accepting(url, options) {
+    if (!this.signedMetadata || !url.includes("/.well-known/openid-credential-issuer/")) return options;
+    return { ...options, headers: { ...options.headers, Accept: "application/jwt, application/json" } };
+  }
 
   #sealed(url) {
     const { credential_endpoint, deferred_credential_endpoint } = this.#metadata;

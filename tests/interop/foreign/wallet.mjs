@@ -9,8 +9,11 @@
 //   anchors        [PEM]: ask for signed metadata and check it
 //   client_id, redirect_uri, provider {jwk, x5c, issuer}: the wallet's maker (模擬); without it no attestation
 //   attest_client, attest_keys: false leaves one of the two attestations out;  one_proof: true proves the first key only,
-//                  its attestation names all of them (OpenID4VCI 1.0 Appendix F.1: a credential for each)
+//                  its attestation names all of them
 //   nonces         false: prove without asking for a nonce;  polls (default 20): how often a deferred one is asked for
+// For a wallet that behaves badly:
+//   nonce          use this one;  show_bearer: true shows the token without the key it is bound to
+//   notification_id  report on this one instead of its own
 // In the authorization-code flow it prints {authorization_url} and waits for a line {redirect_url}.
 import { Oauth2Client, clientAuthenticationAnonymous, clientAuthenticationClientAttestationJwt,
   setGlobalConfig } from "@openid4vc/oauth2";
@@ -35,6 +38,7 @@ class Wallet {
       requestEncryption: wish.request_encryption,
       responseEncryption: wish.response_encryption,
       enc: wish.enc ?? "A256GCM",
+      signedMetadata: Boolean(wish.anchors),
     });
     this.maker = wish.provider ? new WalletMaker(wish.provider) : null;
     this.clientId = wish.client_id ?? "https://wallet.example/akashi-test";
@@ -102,8 +106,8 @@ class Wallet {
   /** One proof for each of `batch` fresh keys; a nonce serves one request. */
   async prove(count) {
     const keys = await Promise.all(Array.from({ length: count }, () => this.keys.add()));
-    const nonce = this.wish.nonces === false ? undefined
-      : (await this.client.requestNonce({ issuerMetadata: this.metadata })).c_nonce;
+    const nonce = this.nonce = this.wish.nonces === false ? undefined
+      : this.wish.nonce ?? (await this.client.requestNonce({ issuerMetadata: this.metadata })).c_nonce;
     const attested = this.maker && this.wish.attest_keys !== false;
     const keyAttestationJwt = attested
       ? await this.maker.attestKeys(keys.map((key) => key.publicJwk), nonce) : undefined;
@@ -148,12 +152,13 @@ class Wallet {
     await this.start();
     const { accessTokenResponse: token, dpop, authorizationServer } = await this.accessToken();
     if (dpop) this.dpop = dpop;
+    if (this.wish.show_bearer) this.dpop = undefined;
     const { given, polls, access, keys } = await this.credentials(token);
     let notification = null;
     if (this.wish.notify && given.notification_id) {
       const event = this.wish.notify === true ? "credential_accepted" : this.wish.notify;
       const sent = await this.client.sendNotification({
-        ...access, notification: { notificationId: given.notification_id, event },
+        ...access, notification: { notificationId: this.wish.notification_id ?? given.notification_id, event },
       });
       notification = { id: given.notification_id, status: sent.response.status };
     }
@@ -168,6 +173,7 @@ class Wallet {
       signed_metadata: Boolean(this.metadata.signedCredentialIssuer),
       metadata: this.metadata.credentialIssuer,
       notification,
+      nonce: this.nonce,
       polls,
       calls: this.transport.calls,
     };
