@@ -19,6 +19,7 @@ from app.counterparts.jpki.authority import MockJpki
 from app.counterparts.jpki.errors import JpkiError
 from app.counterparts.jpki.reader import CardReader
 from app.house.employer import Answer, EmployerComputer, save_attachment
+from app.house.foreign_wallet_story import ForeignWalletStory
 from app.house.forgery import flip_byte, make_other_city, reseal_bundle
 from app.house.home import Home
 from app.house.house import House, HouseSettings
@@ -110,6 +111,10 @@ class Demo:
             self._say.chapter("確かめる / The employer verifies")
             self._verify_all(packages)
             self._leave_files(people[0], packages[0])
+            self._say.chapter("ほかのウォレット / A wallet of somebody else")
+            ForeignWalletStory(self.house, self._say, self._employer, self._directory).tell(
+                people[1].resident
+            )
             self._say.chapter("偽物 / Forgeries")
             self._forgeries(people[0])
             self._say.chapter("断られる人 / Who is refused, and how")

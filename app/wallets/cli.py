@@ -11,12 +11,16 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from app.errors import CityError
 from mobile_api.exchanges import PROFILES
+
+if TYPE_CHECKING:
+    from app.house.home import Home
+    from mobile_api.client import OfferReady, OfferWish
 
 FISCAL_YEAR: Final = 2026
 IN_USE_SECONDS: Final = 60.0
@@ -55,33 +59,42 @@ def add_wish_options(parser: argparse.ArgumentParser) -> None:
 def run_create(options: argparse.Namespace) -> int:
     """0 made, 1 the city said no or did not answer, 2 not a demo or bad input."""
     from app.house.home import Home
-    from app.house.house import read_addresses
-    from app.house.people import PASSWORDS
-    from mobile_api.client import CityRefused, OfferWish, Phone, PhoneError
+    from mobile_api.client import CityRefused, OfferWish, PhoneError
     from mobile_api.messages import format_instant
 
-    if os.environ.get("AKASHI_PROFILE") == "production":
-        raise NotADemoError(
-            "demo-only",
-            "本番では使えません。住民がカードで申し込みます / refused in production: the resident asks with a card",
-        )
     home = Home(options.home)
-    trust = _demo_trust(home)
-    card = _card(home, options.resident)
-    door = f"http://127.0.0.1:{read_addresses(home)['door']}"
     wish = OfferWish(options.year, options.purpose, options.profile, options.copies, options.reference)
     try:
-        with _open_phone(lambda: Phone(home.offers(options.resident) / "phone", door, trust)) as phone:
-            phone.sign_up(card, PASSWORDS, timeout=options.timeout)
-            ready = phone.request_offer(wish, card, PASSWORDS.authentication, timeout=options.timeout)
+        ready = create_offer(home, options.resident, wish, timeout=options.timeout)
     except CityRefused as no:
         print(f"市からの回答 / answer of the city: {no.ja} / {no.en} [{no.code}]", file=sys.stderr)
         return 1
     except PhoneError as error:
         print(f"akashi offer: {error}", file=sys.stderr)
         return 1
-    print_offer(options, ready.offer, ready.tx_code, format_instant(ready.expires), door)
+    print_offer(options, ready.offer, ready.tx_code, format_instant(ready.expires), _door(home))
     return 0
+
+
+def create_offer(home: Home, resident: str, wish: OfferWish, *, timeout: float) -> OfferReady:
+    """An offer for `resident` of the running demo city at `home`, as its own scripted phone and card wish it.
+
+    Raises CityError: NotADemoError, "no-such-resident"; PhoneError, CityRefused with the city's own words.
+    """
+    from app.house.people import PASSWORDS
+    from mobile_api.client import Phone
+
+    if os.environ.get("AKASHI_PROFILE") == "production":
+        raise NotADemoError(
+            "demo-only",
+            "本番では使えません。住民がカードで申し込みます / refused in production: the resident asks with a card",
+        )
+    trust = _demo_trust(home)
+    card = _card(home, resident)
+    with _open_phone(lambda: Phone(home.offers(resident) / "phone", _door(home), trust)) as phone:
+        phone.sign_up(card, PASSWORDS, timeout=timeout)
+        ready: OfferReady = phone.request_offer(wish, card, PASSWORDS.authentication, timeout=timeout)
+        return ready
 
 
 def print_offer(options: argparse.Namespace, offer: str, tx_code: str, expires: str, door: str) -> None:
@@ -99,6 +112,13 @@ def print_offer(options: argparse.Namespace, offer: str, tx_code: str, expires: 
         return
     print(offer)
     print(f"確認番号 / transaction code: {tx_code}   {expires} まで / until", file=sys.stderr)
+
+
+def _door(home: Home) -> str:
+    """Where the street door of this home is reached."""
+    from app.house.house import read_addresses
+
+    return f"http://127.0.0.1:{read_addresses(home)['door']}"
 
 
 def _demo_trust(home: Any) -> Any:

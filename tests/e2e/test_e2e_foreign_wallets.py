@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from app.errors import CityError
+from app.house.foreign_wallet_story import PRESET, SmallWallet
 from app.house.people import PASSWORDS
 from app.house.setup import ISSUER
 from app.registers.resident import Resident
@@ -178,3 +180,20 @@ def test_who_does_not_agree_gets_nothing(foreign: ForeignHouse, login_card: Path
         foreign.collect_after_login(login_card, cancel)
     assert caught.value.answer["response"]["error"] == "access_denied"
     assert PASSWORDS.signature not in str(caught.value.answer)
+
+
+# ---- the wallet of `make demo` -----------------------------------------------------------------------------------
+
+
+def test_the_small_wallet_of_the_demo_collects_and_answers(foreign: ForeignHouse, resident: Resident) -> None:
+    """Encrypted both ways; the employer learns what the preset asks for and nothing else."""
+    offer, wallet = foreign.offer(resident, "--copies", 2), SmallWallet(foreign.house.base_url)
+    wallet.collect(offer["offer"], offer["tx_code"], 2)
+    assert len({credential for credential, _ in wallet.held}) == 2
+    asked = foreign.verify(*foreign.request_words(PRESET)).json
+    wallet.present(asked["request"])
+    told = foreign.verify(*foreign.result_words(asked["result"])).json["certificate"]
+    assert told["income_at_most"] == {"1300000": True}
+    assert set(told["subject"]) == {"name"} and not {"income", "tax", "dependants"} & set(told)
+    with pytest.raises(CityError, match="400"):
+        wallet.present(asked["request"])
