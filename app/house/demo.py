@@ -112,9 +112,7 @@ class Demo:
             self._verify_all(packages)
             self._leave_files(people[0], packages[0])
             self._say.chapter("ほかのウォレット / A wallet of somebody else")
-            ForeignWalletStory(self.house, self._say, self._employer, self._directory).tell(
-                people[1].resident
-            )
+            ForeignWalletStory(self.house, self._say, self._employer, self._directory).tell()
             self._say.chapter("偽物 / Forgeries")
             self._forgeries(people[0])
             self._say.chapter("断られる人 / Who is refused, and how")

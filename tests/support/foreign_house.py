@@ -95,7 +95,7 @@ class ForeignHouse:
     def collect(self, offer: Mapping[str, Any], **wish: Any) -> dict[str, Any]:
         """oid4vc-ts takes the offer. Raises: ForeignError."""
         wish = {"tx_code": offer["tx_code"], "notify": True, **wish}
-        return collect(offer["offer"], self.base, **wish)
+        return collect(offer["offer"], self.base, seconds=SECONDS, **wish)
 
     def provider(self) -> dict[str, Any]:
         """The house's wallet provider (模擬/MOCK), for the drivers."""

@@ -28,9 +28,9 @@ Base = Mapping[str, str]
 PRE_AUTHORIZED = "urn:ietf:params:oauth:grant-type:pre-authorized_code"
 
 
-def collect(offer: str, base: Base, **wish: Any) -> dict[str, Any]:
+def collect(offer: str, base: Base, *, seconds: float = RUN_SECONDS, **wish: Any) -> dict[str, Any]:
     """The pre-authorized flow of oid4vc-ts. Raises: ForeignError."""
-    return run_node("wallet.mjs", {"offer": offer, "base": dict(base), **wish})
+    return run_node("wallet.mjs", {"offer": offer, "base": dict(base), **wish}, seconds=seconds)
 
 
 def collect_by_draft_15(offer: str, base: Base, **wish: Any) -> dict[str, Any]:
