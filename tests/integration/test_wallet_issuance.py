@@ -14,7 +14,9 @@ from app.issuance.states import State
 from app.registers.events import ProtectionSet, TaxRecordChanged
 from app.revocation.protection import follow_changes
 from app.revocation.revoke import revoke_certificate
+from app.storage import accounts as account_store
 from app.storage import requests as request_store
+from app.storage.accounts import ACTIVE, STOPPED
 from app.wallets import proofs as proofs_module
 from app.wallets.grants import open_grant
 from app.wallets.housekeeping import tend_grants
@@ -278,6 +280,20 @@ def test_a_transaction_of_another_grant(house: WalletHouse, device: Device, wall
     other = Wallet(house, house.offer(device)[1])
     other.ask(other.request())
     assert denied(other.deferred(pending.transaction)) == "invalid_transaction_id"
+
+
+def test_a_deferred_set_goes_to_the_key_that_asked_for_it(house: WalletHouse, device: Device) -> None:
+    wallet = Wallet(house, house.offer(device)[1])
+    wallet.dpop = thumbprint(new_key().public_key())
+    pending = wallet.ask(wallet.request(), walk=False)
+    assert isinstance(pending, Pending)
+    bound = wallet.dpop
+    for other in (thumbprint(new_key().public_key()), None):
+        wallet.dpop = other
+        assert denied(wallet.deferred(pending.transaction)) == "credential_request_denied"
+    wallet.dpop = bound
+    answer = wallet.deferred(pending.transaction)
+    assert len(credentials(answer)) == 3
 
 
 def test_a_set_is_kept_a_day_and_no_longer(house: WalletHouse, wallet: Wallet) -> None:
@@ -551,6 +567,19 @@ def test_what_a_stopped_phone_has_just_put_into_a_wallet_is_revoked(house: Walle
     ended = [row[0] for row in house.rooms.rows("SELECT item_id FROM outbox WHERE kind = 'offer-end'")]
     assert stolen.grant in ended
     assert own.grant not in ended
+
+
+def test_the_phone_is_asked_about_once_more_at_hand_over(house: WalletHouse) -> None:
+    """Whatever stopped it and whether or not anything else noticed: a set that is ready does not leave for it."""
+    device = house.rooms.registered(house.rooms.people[2])
+    wallet = Wallet(house, house.offer(device)[1])
+    assert isinstance(wallet.ask(wallet.request()), Issued)
+    with house.rooms.store.begin() as connection:
+        account_store.change_state(connection, device.account, before=ACTIVE, after=STOPPED)
+    assert denied(wallet.ask(wallet.request())) == "credential_request_denied"
+    with house.rooms.store.begin() as connection:
+        account_store.change_state(connection, device.account, before=STOPPED, after=ACTIVE)
+    assert isinstance(wallet.ask(wallet.request()), Issued)
 
 
 def test_nobody_redeems_an_offer_for_ever(house: WalletHouse, wallet: Wallet) -> None:
