@@ -582,6 +582,31 @@ def test_the_phone_is_asked_about_once_more_at_hand_over(house: WalletHouse) -> 
     assert isinstance(wallet.ask(wallet.request()), Issued)
 
 
+@pytest.mark.parametrize("step", ["made", "released"])
+def test_copies_about_somebody_else_are_never_ready(
+    house: WalletHouse, device: Device, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The gate says whom the request is about, when the record leaves and at hand-over; the copies must say the same."""
+    wallet = Wallet(house, house.offer(device)[1])
+    pending = wallet.ask(wallet.request(), walk=False)
+    assert isinstance(pending, Pending)
+    gate = house.walk._gate
+    if step == "made":
+        given = gate.record
+        monkeypatch.setattr(
+            gate, "record", lambda **of: replace(given(**of), subject_digest=bytes(32)), raising=False
+        )
+    else:
+        monkeypatch.setattr(gate, "recheck", lambda **_of: bytes(32), raising=False)
+    house.walk.run_once()
+    request = request_of(house, wallet)
+    assert house.rooms.rows(f"SELECT state, refusal_code FROM requests WHERE request_id = '{request}'") == [
+        (State.FAILED, "other-person")
+    ]
+    monkeypatch.undo()
+    assert denied(wallet.deferred(pending.transaction)) == "credential_request_denied"
+
+
 def test_nobody_redeems_an_offer_for_ever(house: WalletHouse, wallet: Wallet) -> None:
     house.rooms.clock.forward(hours=3)
     house.nonce_keys.tend()
