@@ -93,9 +93,11 @@ def _response(value: dict[str, JSON]) -> ResponseKey | None:
     jwk, enc = wanted.get("jwk"), wanted.get("enc")
     if not isinstance(jwk, dict) or not isinstance(enc, str) or enc not in ENCRYPTIONS:
         raise bad
-    algorithms = {wanted.get("alg", "ECDH-ES"), jwk.get("alg", "ECDH-ES")}
+    algorithms = [found.get("alg", "ECDH-ES") for found in (wanted, jwk)]
     kid = jwk.get("kid")
-    if algorithms != {"ECDH-ES"} or not (kid is None or (isinstance(kid, str) and 0 < len(kid) <= MAX_KID)):
+    if algorithms != ["ECDH-ES"] * 2 or not (
+        kid is None or (isinstance(kid, str) and 0 < len(kid) <= MAX_KID)
+    ):
         raise bad
     if kid is not None and not (kid.isascii() and kid.isprintable() and " " not in kid):
         raise bad

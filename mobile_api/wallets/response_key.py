@@ -27,7 +27,7 @@ def read_response_key(request: dict[str, JSON], *, needed: bool) -> ResponseKey 
     if "zip" in value:
         raise _bad("no compression is served")
     jwk, enc = value["jwk"], value.get("enc")
-    if enc not in ENCRYPTIONS:
+    if not isinstance(enc, str) or enc not in ENCRYPTIONS:
         raise _bad("enc is A128GCM or A256GCM")
     if jwk.get("alg", ALGORITHM) != ALGORITHM or value.get("alg", ALGORITHM) != ALGORITHM:
         raise _bad("alg is ECDH-ES")
@@ -41,7 +41,7 @@ def read_response_key(request: dict[str, JSON], *, needed: bool) -> ResponseKey 
     if kid is not None and " " in kid:
         raise _bad("kid is a short ASCII text")
     try:
-        return ResponseKey(read_public_jwk(jwk), kid, str(enc))
+        return ResponseKey(read_public_jwk(jwk), kid, enc)
     except FormatError:
         raise _bad("jwk is a public P-256 key") from None
 

@@ -14,7 +14,9 @@ from app.issuance.states import State
 from app.registers.events import ProtectionSet, TaxRecordChanged
 from app.revocation.protection import follow_changes
 from app.revocation.revoke import revoke_certificate
+from app.storage import accounts as account_store
 from app.storage import requests as request_store
+from app.storage.accounts import ACTIVE, STOPPED
 from app.wallets import proofs as proofs_module
 from app.wallets.grants import open_grant
 from app.wallets.housekeeping import tend_grants
@@ -280,6 +282,20 @@ def test_a_transaction_of_another_grant(house: WalletHouse, device: Device, wall
     other = Wallet(house, house.offer(device)[1])
     other.ask(other.request())
     assert denied(other.deferred(pending.transaction)) == "invalid_transaction_id"
+
+
+def test_a_deferred_set_goes_to_the_key_that_asked_for_it(house: WalletHouse, device: Device) -> None:
+    wallet = Wallet(house, house.offer(device)[1])
+    wallet.dpop = thumbprint(new_key().public_key())
+    pending = wallet.ask(wallet.request(), walk=False)
+    assert isinstance(pending, Pending)
+    bound = wallet.dpop
+    for other in (thumbprint(new_key().public_key()), None):
+        wallet.dpop = other
+        assert denied(wallet.deferred(pending.transaction)) == "credential_request_denied"
+    wallet.dpop = bound
+    answer = wallet.deferred(pending.transaction)
+    assert len(credentials(answer)) == 3
 
 
 def test_a_set_is_kept_a_day_and_no_longer(house: WalletHouse, wallet: Wallet) -> None:
@@ -553,6 +569,44 @@ def test_what_a_stopped_phone_has_just_put_into_a_wallet_is_revoked(house: Walle
     ended = [row[0] for row in house.rooms.rows("SELECT item_id FROM outbox WHERE kind = 'offer-end'")]
     assert stolen.grant in ended
     assert own.grant not in ended
+
+
+def test_the_phone_is_asked_about_once_more_at_hand_over(house: WalletHouse) -> None:
+    """Whatever stopped it and whether or not anything else noticed: a set that is ready does not leave for it."""
+    device = house.rooms.registered(house.rooms.people[2])
+    wallet = Wallet(house, house.offer(device)[1])
+    assert isinstance(wallet.ask(wallet.request()), Issued)
+    with house.rooms.store.begin() as connection:
+        account_store.change_state(connection, device.account, before=ACTIVE, after=STOPPED)
+    assert denied(wallet.ask(wallet.request())) == "credential_request_denied"
+    with house.rooms.store.begin() as connection:
+        account_store.change_state(connection, device.account, before=STOPPED, after=ACTIVE)
+    assert isinstance(wallet.ask(wallet.request()), Issued)
+
+
+@pytest.mark.parametrize("step", ["made", "released"])
+def test_copies_about_somebody_else_are_never_ready(
+    house: WalletHouse, device: Device, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The gate says whom the request is about, when the record leaves and at hand-over; the copies must say the same."""
+    wallet = Wallet(house, house.offer(device)[1])
+    pending = wallet.ask(wallet.request(), walk=False)
+    assert isinstance(pending, Pending)
+    gate = house.walk._gate
+    if step == "made":
+        given = gate.record
+        monkeypatch.setattr(
+            gate, "record", lambda **of: replace(given(**of), subject_digest=bytes(32)), raising=False
+        )
+    else:
+        monkeypatch.setattr(gate, "recheck", lambda **_of: bytes(32), raising=False)
+    house.walk.run_once()
+    request = request_of(house, wallet)
+    assert house.rooms.rows(f"SELECT state, refusal_code FROM requests WHERE request_id = '{request}'") == [
+        (State.FAILED, "other-person")
+    ]
+    monkeypatch.undo()
+    assert denied(wallet.deferred(pending.transaction)) == "credential_request_denied"
 
 
 def test_nobody_redeems_an_offer_for_ever(house: WalletHouse, wallet: Wallet) -> None:

@@ -182,6 +182,18 @@ def test_an_answer_fetched_the_next_day_counts_from_when_it_came(desk, wallet):
     assert report.find("holder").code == "binding-too-old"
 
 
+def test_a_binding_from_before_the_request_is_refused_however_young(desk, wallet):
+    made = dt.timedelta(seconds=60)  # `Desk.asked` was made a minute ago
+    for seconds, is_valid in ((0, True), (1, False)):
+        moment = NOW - made - WALLET.clock_skew - dt.timedelta(seconds=seconds)
+        iat = int(moment.timestamp())
+        early = wallet.answer(desk.read, presentation=wallet.present(desk.read, iat=iat))
+        policy = dataclasses.replace(WALLET, max_binding_age=dt.timedelta(hours=1))
+        report = _fresh(desk).examine(early, received=NOW - made, policy=policy)
+        assert (report.verdict is Verdict.VALID) is is_valid
+    assert report.find("holder").code == "binding-too-old"
+
+
 def two_queries(*, required=True):
     claims = (ClaimQuery(("income", "total")),)
     asked = tuple(CredentialQuery(name, (VCT,), claims) for name in ("a", "b"))
