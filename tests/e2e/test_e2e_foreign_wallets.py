@@ -149,9 +149,10 @@ def test_signed_metadata_by_the_root_of_somebody_else_is_no_metadata(
     [
         ({"provider": make_wallet_maker().provider}, "invalid_client"),
         ({"attest_client": False}, "invalid_client"),
+        ({"attest_redirect": False}, "invalid_request"),
         ({"response_encryption": False}, "invalid_encryption_parameters"),
     ],
-    ids=["maker-nobody-knows", "no-wallet-attestation", "no-encryption"],
+    ids=["maker-nobody-knows", "no-wallet-attestation", "address-nobody-vouches-for", "no-encryption"],
 )
 def test_what_profile_p2_does_not_do_without(
     foreign: ForeignHouse, login_card: Path, wish: dict[str, Any], error: str

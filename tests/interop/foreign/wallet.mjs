@@ -8,6 +8,7 @@
 //   dpop, notify (an event, or true = credential_accepted), request_encryption, response_encryption, enc
 //   anchors        [PEM]: ask for signed metadata and check it
 //   client_id, redirect_uri, provider {jwk, x5c, issuer}: the wallet's maker (模擬); without it no attestation
+//   attest_redirect: false: the attestation does not name redirect_uri
 //   attest_client, attest_keys: false leaves one of the two attestations out;  one_proof: true proves the first key only,
 //                  its attestation names all of them
 //   nonces         false: prove without asking for a nonce;  polls (default 20): how often a deferred one is asked for
@@ -42,6 +43,7 @@ class Wallet {
     });
     this.maker = wish.provider ? new WalletMaker(wish.provider) : null;
     this.clientId = wish.client_id ?? "https://wallet.example/akashi-test";
+    this.redirectUri = wish.redirect_uri ?? "https://wallet.example/callback";
   }
 
   async start() {
@@ -51,7 +53,8 @@ class Wallet {
       const instance = await this.keys.add();
       clientAuthentication = clientAuthenticationClientAttestationJwt({
         callbacks: this.keys.callbacks(common),
-        clientAttestationJwt: await this.maker.attestClient(this.clientId, instance.publicJwk),
+        clientAttestationJwt: await this.maker.attestClient(
+          this.clientId, instance.publicJwk, this.wish.attest_redirect === false ? null : [this.redirectUri]),
       });
     }
     this.callbacks = this.keys.callbacks({ ...common, clientAuthentication });
@@ -81,7 +84,7 @@ class Wallet {
     });
     const server = this.metadata.authorizationServers.find((known) => known.issuer === name);
     const state = randomBytes(16).toString("base64url");
-    const redirectUri = this.wish.redirect_uri ?? "https://wallet.example/callback";
+    const { redirectUri } = this;
     const scope = this.metadata.credentialIssuer.credential_configurations_supported[this.configuration].scope;
     const begun = await new Oauth2Client({ callbacks: this.callbacks }).createAuthorizationRequestUrl({
       authorizationServerMetadata: server,

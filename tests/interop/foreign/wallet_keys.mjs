@@ -76,10 +76,11 @@ export class WalletMaker {
     return new jose.SignJWT({ ...times, ...payload }).setProtectedHeader({ ...this.head, typ }).sign(key);
   }
 
-  /** Attestation-based client authentication: this instance is a copy of the wallet `clientId`. */
-  attestClient(clientId, publicJwk) {
+  /** Attestation-based client authentication: this instance is a copy of the wallet `clientId`, reached there. */
+  attestClient(clientId, publicJwk, redirectUris) {
     const cnf = { jwk: publicJwk };
-    return this.#sign("oauth-client-attestation+jwt", { iss: this.issuer, sub: clientId, cnf });
+    const named = redirectUris ? { redirect_uris: redirectUris } : {};
+    return this.#sign("oauth-client-attestation+jwt", { iss: this.issuer, sub: clientId, cnf, ...named });
   }
 
   /** OpenID4VCI 1.0 Appendix D: these keys lie in protected storage. */
