@@ -35,6 +35,8 @@ LONG_POLL: Final = 20
 BATCH: Final = 16
 MAX_LISTED: Final = 64
 """The most that the door lists in one answer."""
+MAX_WAITING: Final = 256
+"""Questions looked after at once. A door that lists other ones each time must not fill this process."""
 MAX_ATTEMPTS: Final = 3
 REMEMBERED: Final = 1000
 
@@ -108,6 +110,8 @@ class Exchanges:
         asked = self._door.exchanges(wait=0 if self._waiting else LONG_POLL, limit=limit)
         sent = 0
         for item in asked:
+            if len(self._waiting) >= MAX_WAITING:
+                break
             if item.exchange not in self._waiting and self._attempts[item.exchange] < MAX_ATTEMPTS:
                 sent += self._take(item)
         for exchange in list(self._waiting):

@@ -7,6 +7,7 @@ the copies stay for a while, so that the wallet can ask again.
 from __future__ import annotations
 
 import hmac
+from typing import Final
 
 from app.issuance.states import State
 from app.revocation.reasons import Reason
@@ -18,6 +19,9 @@ from app.wallets.answers import DeniedError
 from app.wallets.exchanges import WalletDesk
 from app.wallets.notices import DELETED, tell_resident
 from mobile_api.exchanges import AnswerBody, Noted, NotificationQuestion, Question
+
+_RANKS: Final = {None: 0, "credential_failure": 1, "credential_accepted": 2, "credential_deleted": 3}
+"""Only what goes further is written down: who says one thing and the other in turn must not fill the store."""
 
 
 def answer_notification(desk: WalletDesk, question: Question, body: NotificationQuestion) -> AnswerBody:
@@ -37,7 +41,8 @@ def answer_notification(desk: WalletDesk, question: Question, body: Notification
         if row is None or row.state not in (State.RELEASED, State.WITHDRAWN):
             # Nothing was handed over, so nothing can have happened to it.
             return DeniedError("invalid_notification_request", "nothing was issued yet").answer()
-        if grant.event != "credential_deleted":
+        is_news = _RANKS[body.event] > _RANKS[grant.event]
+        if is_news:
             grant_store.note_event(connection, grant, body.event)
         if body.event == "credential_accepted":
             drop_copy_documents(connection, grant.request_id, at=at)
@@ -48,7 +53,7 @@ def answer_notification(desk: WalletDesk, question: Question, body: Notification
                     connection, grant.request_id, at=at, step="revoke", state=row.state, reason="deleted"
                 )
                 tell_resident(connection, grant.binding, DELETED, item=f"deleted-{grant.request_id}", at=at)
-        if grant.event != body.event:
+        if is_news:
             request_store.note_event(
                 connection,
                 grant.request_id,

@@ -333,6 +333,23 @@ def test_a_failure_is_noted_and_the_set_kept(house: WalletHouse, wallet: Wallet)
     assert credentials(wallet.ask(wallet.request())) == credentials(answer)
 
 
+def test_who_says_one_thing_and_the_other_in_turn_fills_no_store(house: WalletHouse, wallet: Wallet) -> None:
+    identifier = notification_id(wallet.ask(wallet.request()))
+    lines = (
+        f"SELECT count(*) FROM events WHERE request_id = '{request_of(house, wallet)}' AND step = 'wallet'"
+    )
+    for _ in range(4):
+        assert wallet.notify(identifier, "credential_failure") == Noted()
+        assert wallet.notify(identifier, "credential_accepted") == Noted()
+    assert house.rooms.rows(lines) == [(2,)]
+    assert wallet.notify(identifier, "credential_deleted") == Noted()
+    assert wallet.notify(identifier, "credential_accepted") == Noted()
+    assert house.rooms.rows(lines) == [(3,)]
+    assert house.rooms.rows(f"SELECT event FROM wallet_grants WHERE grant_id = '{wallet.grant}'") == [
+        ("credential_deleted",)
+    ]
+
+
 def test_deleted_copies_are_revoked(house: WalletHouse, device: Device, wallet: Wallet) -> None:
     answer = wallet.ask(wallet.request())
     assert wallet.notify(notification_id(answer), "credential_deleted") == Noted()

@@ -16,6 +16,7 @@ from app.errors import Refusal, SettingsError, UnavailableError
 from app.house.wallet_provider import make_wallet_provider
 from app.settings import _wallet_profiles
 from app.storage.wallet_nonces import StoredNonceKey
+from app.wallets import exchanges as exchanges_module
 from app.wallets.attesters import load_attesters
 from app.wallets.exchanges import BATCH, MAX_ATTEMPTS, Exchanges
 from app.wallets.metadata import issuer_metadata
@@ -307,6 +308,21 @@ def test_who_waits_and_what_was_dropped_hide_nobody(house: WalletHouse, device: 
     finally:
         for name in names:
             del house.door.questions[name]
+
+
+def test_a_door_that_lists_other_questions_each_time_fills_no_process(
+    house: WalletHouse, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchanges_module, "MAX_WAITING", 5)
+    wallet = Wallet(house, house.offer(device)[1], count=1)
+    handlers = {DeferredQuestion: lambda _desk, _question, _body: lambda _last: None}
+    other = Exchanges(house.exchanges._desk, house.door, handlers, monotonic=lambda: 0.0)
+    for _ in range(4):
+        names = [wallet.put(DeferredQuestion("t" * 22))[0] for _ in range(3)]
+        other.run_once()
+        for name in names:
+            del house.door.questions[name]
+    assert len(other._waiting) == 5
 
 
 # ---- profile p2: sealed both ways, bound tokens, attested keys ----------------------------------------------------------
