@@ -151,6 +151,9 @@ class RegisterGate:
                 if known.binding != binding or not hmac.compare_digest(known.request_digest, wish.digest()):
                     raise refusal("idempotency")
                 return
+            if gate_store.find_same_wish(connection, binding, wish.digest()):
+                # The card signed a wish and no request id: one signature opens one request.
+                raise refusal("idempotency")
             request = AuthorisedRequest(
                 request_id, binding, wish.digest(), wish.document_kind, wish.fiscal_year
             )
@@ -370,7 +373,7 @@ def _authorise_offer(connection: Any, request_id: str, binding: str, wish: Walle
         if known.binding != binding or known.copies != wish.copies or not same:
             raise refusal("idempotency")
         return
-    if gate_store.find_offers(connection, binding, wish.digest()):
+    if gate_store.find_same_wish(connection, binding, wish.digest()):
         raise refusal("idempotency")
     request = AuthorisedRequest(
         request_id, binding, wish.digest(), wish.document_kind, wish.fiscal_year, wish.copies

@@ -223,8 +223,8 @@ def find_request(connection: Connection, request_id: str) -> AuthorisedRequest |
     return None if row is None else AuthorisedRequest(*row)
 
 
-def find_offers(connection: Connection, binding: str, request_digest: str) -> list[str]:
-    """The requests for copies that this wish of this binding opened. Holds the binding until the commit.
+def find_same_wish(connection: Connection, binding: str, request_digest: str) -> list[str]:
+    """The requests that this wish of this binding opened. Holds the binding until the commit.
 
     Of two calls with one piece of evidence and two request ids the second waits, and then finds the first.
     """
@@ -233,7 +233,7 @@ def find_offers(connection: Connection, binding: str, request_digest: str) -> li
     ).first()
     a = authorised_requests.c
     rows = connection.execute(
-        select(a.request_id).where(a.binding == binding, a.request_digest == request_digest, a.copies > 0)
+        select(a.request_id).where(a.binding == binding, a.request_digest == request_digest)
     )
     return [row.request_id for row in rows]
 

@@ -255,6 +255,9 @@ class MandateDesk:
                 ):
                     raise refusal("idempotency")
                 return
+            if gate_store.find_same_wish(connection, found.giver, wish.digest()):
+                # As with the resident's own wish: one signature opens one request.
+                raise refusal("idempotency")
             gate_store.store_request(
                 connection,
                 AuthorisedRequest(

@@ -188,6 +188,17 @@ def test_one_request_number_is_one_wish_of_one_person(rooms: CityRooms, device: 
 # ---- one record for one request -----------------------------------------------------------------------------------------
 
 
+def test_one_signature_of_the_card_opens_one_request(rooms: CityRooms, device: Device) -> None:
+    """The card signs a wish and no request number: who brings it may not have it opened again and again."""
+    body = device.request_body()
+    open_request(rooms.gate, body)
+    open_request(rooms.gate, body)  # a repetition after a crash
+    with refused("idempotency"):
+        open_request(rooms.gate, body, "s" * 22)
+    open_request(rooms.gate, device.request_body(), "s" * 22)  # the control: another wish
+    assert rooms.gate_rows("SELECT count(*) FROM authorised_requests") == [(2,)]
+
+
 def test_no_record_without_an_opened_request(rooms: CityRooms, device: Device) -> None:
     with refused("not-authorised-unknown-request"):
         rooms.gate.record(request_id="r" * 22)
