@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import threading
 import zlib
 from contextlib import suppress
 from dataclasses import replace
@@ -462,7 +463,7 @@ def careless(body: bytes, *_checks: object) -> Any:
 
 CARELESS: dict[str, tuple[Any, str, Any]] = {
     "phone": (phone_correspondence, "read_members", careless),
-    "employer": (desk_door, "_object", lambda reply: careless(reply.body)),
+    "employer": (desk_door, "read_object", lambda reply: careless(reply.body)),
     "city": (city_mailbox, "_member", lambda body, name, _kind: careless(body)[name]),
 }
 
@@ -493,7 +494,7 @@ def test_control_a_city_that_trips_over_rubbish_is_seen_in_its_log(
     mailbox = CityMailbox.from_key_file(
         scene.house.base_url, scene.house.home.mailbox_key, city=CITY, attempts=1, sleep=QUICK["sleep"]
     )
-    worker = Worker(SimpleNamespace(mailbox=mailbox, nonce_stock=8))  # type: ignore[arg-type]
+    worker = Worker(SimpleNamespace(mailbox=mailbox, nonce_stock=8, work=threading.Event()))  # type: ignore[arg-type]
 
     def stock() -> None:
         worker._stop.set()

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -72,7 +73,7 @@ class _Once:
 
 
 def _worker(**rooms: Any) -> Any:
-    worker: Any = Worker(SimpleNamespace(**rooms))  # type: ignore[arg-type]
+    worker: Any = Worker(SimpleNamespace(work=threading.Event(), **rooms))  # type: ignore[arg-type]
     worker._stop = _Once()
     return worker
 
@@ -110,7 +111,7 @@ def walk(directory: Path, _patch: pytest.MonkeyPatch, factory: pytest.TempPathFa
 
 
 def gate_door(directory: Path, _patch: pytest.MonkeyPatch, _factory: pytest.TempPathFactory) -> None:
-    gate: Any = SimpleNamespace(tally=defect)
+    gate: Any = MagicMock(tally=defect)
     door = GateDoor(gate, "token", guard=Guard(directory / "traffic.log"), clock=lambda: NOW)
     answer = door.handle({"v": 1, "token": "token", "op": "tally"})
     assert answer == {"ok": False, "code": "internal"}
@@ -191,8 +192,8 @@ def devnode(_directory: Path, _patch: pytest.MonkeyPatch, _factory: pytest.TempP
 PLACES: dict[str, tuple[Run, str]] = {
     "worker-loop": (worker_loop, "app/worker.py"),
     "worker-intake": (worker_intake, "app/worker.py"),
-    "intake": (intake, "app/issuance/intake.py"),
-    "walk": (walk, "app/issuance/walk.py"),
+    "intake": (intake, "app/issuance/registering.py"),
+    "walk": (walk, "app/issuance/corridor.py"),
     "gate-door": (gate_door, "app/registers/gate_door.py"),
     "signer": (signer, "app/sealing/signer_service.py"),
     "street-door": (street_door, "mobile_api/health.py"),

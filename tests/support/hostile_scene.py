@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 import mobile_api.phone_correspondence as phone_client
 from app.house.setup import CITY
+from app.registers.gate import METADATA_REQUEST
 from mobile_api.client import Phone
 from mobile_api.messages import (
     CityAnswer,
@@ -131,6 +132,11 @@ class Scene:
     records: list[tuple[Call, Said]]
     operator: Operator = field(default_factory=Operator)
     believed: list[CityAnswer] = field(default_factory=list)
+    # What other files of the shared house had asked for before the attack, with cards that nobody here watched.
+    before: frozenset[tuple[Any, ...]] = frozenset()
+
+    def __post_init__(self) -> None:
+        self.before = frozenset(unauthorised(self.worker_rows, self.house.witnessed))
 
     def holder(self) -> Holder:
         return self.house.holder(**QUICK)
@@ -138,7 +144,8 @@ class Scene:
     def check(self, *holders: Holder, since: int = 0) -> None:
         """The four questions."""
         assert self.plaintexts(since) == [], "the door read something"
-        assert unauthorised(self.worker_rows, self.house.witnessed) == [], "something no card authorised"
+        gained = set(unauthorised(self.worker_rows, self.house.witnessed)) - self.before
+        assert gained == set(), "something no card authorised"
         assert self.false_beliefs(*holders) == [], "a phone believed what the city never said"
         for holder in holders:
             assert somebody_elses(holder) == [], "a phone holds somebody else's bundle"
@@ -208,16 +215,18 @@ def unauthorised(
 def sealed_without_request(house: RunningHouse) -> list[str]:
     """Seals in the signer's audit and the gate's store that belong to no request of the worker's store."""
     known = {row[0] for row in house.rows("worker", "SELECT request_id FROM requests")}
-    certificates = {
-        row[1]: row[0] for row in house.rows("worker", "SELECT certificate_id, request_id FROM certificates")
-    }
+    # An offer to a wallet is authorised when it is made, and becomes a request when a wallet comes.
+    offered = {row[0] for row in house.rows("worker", "SELECT request_id FROM wallet_grants")}
+    documents = set(house.rows("worker", "SELECT request_id, certificate_id FROM certificates"))
+    documents |= set(house.rows("worker", "SELECT request_id, copy_id FROM copies"))
     wrong = []
     for event in house.audit():
         is_seal = event.get("op") == "sign" and event["purpose"] in ("page_seal", "credential")
-        if is_seal and certificates.get(event["request_id"]) != event["serial"]:
+        is_seal = is_seal and event["request_id"] != METADATA_REQUEST
+        if is_seal and (event["request_id"], event["serial"]) not in documents:
             wrong.append(event["request_id"])
     opened = {row[0] for row in house.rows("gate", "SELECT request_id FROM authorised_requests")}
-    return wrong + sorted(opened ^ known)
+    return wrong + sorted((opened - offered) ^ (known - offered))
 
 
 def somebody_elses(holder: Holder) -> list[str]:
