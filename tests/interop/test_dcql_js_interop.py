@@ -15,6 +15,8 @@ from verifier.formats.credential import Credential, parse_credential, peek_proce
 from verifier.formats.dcql import check_presented, parse_dcql, select_for_query
 from verifier.formats.encoding import canonical_json
 
+DEPENDANT = "health-insurance-dependant"
+
 
 def query_file(name: str) -> dict:
     return json.loads(resources.files(presets).joinpath(f"{name}.json").read_bytes())["dcql"]
@@ -47,11 +49,24 @@ def whole() -> Credential:
     return parse_credential(city.document().credential.encode())
 
 
+@pytest.fixture(scope="module")
+def low() -> Credential:
+    """Of somebody whose income is below the limit for a dependant; the sample's is above it."""
+    data = city.make_data() | {"income": {"gross_total": 900_000, "total": 900_000}}
+    return parse_credential(city.make_document(data).credential.encode())
+
+
+@pytest.fixture
+def held(name: str, whole: Credential, low: Credential) -> Credential:
+    """One that answers the preset."""
+    return low if name == DEPENDANT else whole
+
+
 @pytest.mark.parametrize("name", presets.PRESETS)
-def test_a_wallet_with_dcql_shows_what_ours_shows(name: str, whole: Credential) -> None:
+def test_a_wallet_with_dcql_shows_what_ours_shows(name: str, held: Credential) -> None:
     query = query_file(name)
-    chosen = select_for_query(whole, ours(query))
-    answer, narrow = judge(query, whole, chosen)
+    chosen = select_for_query(held, ours(query))
+    answer, narrow = judge(query, held, chosen)
     assert answer["satisfied"] and narrow["complete"]
     claims = peek_processed(chosen)
     for path, value in _leaves(answer["shown"]):
@@ -59,18 +74,18 @@ def test_a_wallet_with_dcql_shows_what_ours_shows(name: str, whole: Credential) 
     # … and the other way round: what ours discloses is what theirs would
     asked = {path for path, _ in _leaves(answer["shown"])}
     disclosed = {path for path, _ in _leaves(claims)} - {
-        path for path, _ in _leaves(whole.jws.payload_object())
+        path for path, _ in _leaves(held.jws.payload_object())
     }
     assert {path for path in disclosed if not path[0].startswith("_")} <= asked
 
 
 @pytest.mark.parametrize("name", presets.PRESETS)
-def test_with_any_disclosure_withheld_it_is_no_answer(name: str, whole: Credential) -> None:
+def test_with_any_disclosure_withheld_it_is_no_answer(name: str, held: Credential) -> None:
     """The same for both where leaves are asked for. A group asked for as a whole is satisfied for dcql by its name alone:
     it sees processed claims only. We see that a digest is left in it, and refuse.
     """
     query = query_file(name)
-    chosen = select_for_query(whole, ours(query))
+    chosen = select_for_query(held, ours(query))
     narrower = []
     for place in range(len(chosen.disclosures)):
         try:
@@ -81,11 +96,21 @@ def test_with_any_disclosure_withheld_it_is_no_answer(name: str, whole: Credenti
     assert narrower and not any(is_taken(shown, query) for shown in narrower)
     theirs = [answer["complete"] for answer in judge(query, *narrower)]
     groups_asked = any(
-        isinstance(_at(peek_processed(whole), tuple(claim["path"])), dict)
+        isinstance(_at(peek_processed(held), tuple(claim["path"])), dict)
         for claim in query["credentials"][0]["claims"]
     )
     assert groups_asked or not any(theirs)
     assert not all(theirs)
+
+
+def test_above_the_limit_neither_answers_for_a_dependant(whole: Credential, low: Credential) -> None:
+    """The sample's 3,560,000 yen: there is no true statement to show, so nothing is shown, not even the name."""
+    query = query_file(DEPENDANT)
+    above, below = judge(query, whole, low)
+    assert not above["satisfied"] and above["shown"] is None and not above["complete"]
+    assert not _held(whole, query) and not is_taken(whole, query)
+    assert below["satisfied"] and _held(low, query)
+    assert below["shown"]["income_at_most"] == {"1300000": True} and "income" not in below["shown"]
 
 
 def test_values_and_claim_sets_are_read_alike(whole: Credential) -> None:
@@ -138,7 +163,7 @@ def _leaves(value: object, way: tuple[str, ...] = ()) -> list[tuple[tuple[str, .
 
 
 def _at(value: object, way: tuple[str, ...]) -> object:
+    """None where nothing is: of a ladder's steps a credential holds only those that are true of it."""
     for name in way:
-        assert isinstance(value, dict)
-        value = value[name]
+        value = value.get(name) if isinstance(value, dict) else None
     return value

@@ -1,25 +1,27 @@
 """openvc-core in the place of our desk: it opens and verifies answers that our own code makes to our own request.
 
 Known leniency of openvc 1.37: it does not see that something asked for was not handed over; ours does
-(`tests/unit/test_presentation_walk.py`). It judges by the wall clock.
+(`tests/unit/test_presentation_walk.py`). It is told the moment of the answer (`NOW`): a binding grows too old within five
+minutes, and these tests may run long after that moment. Only the credential's own dates it reads by the wall clock.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import os
+from datetime import datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from openvc.errors import OpenvcError
 from openvc.keys import P256KeyAgreementKey
 from openvc.openid4vp import verify_encrypted_vp_response
+from openvc.proof.errors import ClaimsInvalid
 from openvc.status.issue import verify_status_list_token
 from openvc.x5c import leaf_public_jwk, load_x5c_chain, validate_cert_chain
 
 from tests.support import foreign_world as city
 from tests.support.foreign_world import SECONDS
-from tests.support.sealing_world import world
+from tests.support.sealing_world import NOW, world
 from tests.support.wallet_of_others import read_request
 from verifier.desk_certificate import make_certificate
 from verifier.formats.credential import parse_credential
@@ -38,7 +40,7 @@ SIGNING, KEY = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
 def asked() -> PresentationRequest:
     claims = (ClaimQuery(("subject", "name")), ClaimQuery(("income", "total")))
     return PresentationRequest(
-        certificate=make_certificate(SIGNING.public_key(), dt.datetime.now(dt.UTC))[0],
+        certificate=make_certificate(SIGNING.public_key(), NOW)[0],
         public_url="https://door.mihon.example",
         id=base64url_encode(bytes(16)),
         nonce=base64url_encode(os.urandom(32)),
@@ -60,15 +62,16 @@ def answer(asked: PresentationRequest, *, enc: str = "A256GCM", holder=None, to=
     return encrypt_presentation_response({ID: [(shown + binding).decode()]}, to or asked, enc=enc).decode()
 
 
-def judge(asked: PresentationRequest, response: str, *, status: str | None = None):
+def judge(asked: PresentationRequest, response: str, *, status: str | None = None, now: datetime = NOW):
     """By what a wallet reads of the request, and with the city's root as a stranger would pin it."""
     read = read_request(build_presentation_request(asked, es256_signer(SIGNING)))
     token, roots = status or city.make_status(), [world().certificate("root")]
 
     def resolve(uri: str):
         chain = load_x5c_chain(parse_jws(token).header["x5c"])
-        validate_cert_chain(chain[0], chain[1:], trust_anchors=roots)
-        return verify_status_list_token(token, public_key_jwk=leaf_public_jwk(chain[0]), expected_uri=uri)
+        validate_cert_chain(chain[0], chain[1:], trust_anchors=roots, now=now)
+        key = leaf_public_jwk(chain[0])
+        return verify_status_list_token(token, public_key_jwk=key, expected_uri=uri, now=now)
 
     return verify_encrypted_vp_response(
         response,
@@ -76,6 +79,7 @@ def judge(asked: PresentationRequest, response: str, *, status: str | None = Non
         dcql_query=read["dcql_query"],
         nonce=read["nonce"],
         client_id=read["client_id"],
+        now=now,
         x5c_trust_anchors=roots,
         resolve_status_list_token=resolve,
         require_status=True,
@@ -90,6 +94,16 @@ def test_openvc_accepts_what_our_code_presents(asked: PresentationRequest, enc: 
     claims = presented.credentials[0].claims
     assert claims["income"] == {"total": 3560000} and set(claims["subject"]) == {"name"}
     assert "tax" not in claims
+
+
+def test_it_is_judged_by_the_time_it_is_told(asked: PresentationRequest) -> None:
+    """However long ago that is: an answer of 20 minutes ago holds at that moment, and is too old at ours."""
+    before = NOW - timedelta(minutes=20)
+    status = city.make_status(issued=before)
+    response = answer(asked, issued=int(before.timestamp()))
+    assert judge(asked, response, status=status, now=before).for_query(ID)
+    with pytest.raises(ClaimsInvalid, match="KB-JWT is too old"):
+        judge(asked, response, status=status)
 
 
 @pytest.mark.parametrize(
