@@ -35,7 +35,6 @@ from verifier.formats.encoding import canonical_json
 from verifier.formats.jose import build_jws, es256_signer, format_jwk, thumbprint
 
 pytestmark = pytest.mark.slow
-pytest.importorskip("mobile_api.wallets", reason="the street door serves no wallets of others yet")
 
 PRE_AUTHORIZED = "urn:ietf:params:oauth:grant-type:pre-authorized_code"
 
