@@ -24,7 +24,7 @@ from tests.support.verifier_bundles import (
     with_data,
 )
 from tests.support.wallet_of_others import Wallet
-from verifier.formats.encoding import base64url_encode
+from verifier.formats.encoding import base64url_decode, base64url_encode
 from verifier.formats.jose import format_jwk
 from verifier.report import Verdict
 from verifier.sources import OfflineSources, StaticSources
@@ -89,9 +89,12 @@ class Case:
     examine: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _without_first_disclosure(scene: Scene) -> bytes:
-    jwt, _first, *rest = scene.wallet.present(scene.desk.read).split(b"~")
-    return scene.answer(presentation=b"~".join([jwt, *rest]))
+def _without_disclosure(scene: Scene, *, group: bool) -> bytes:
+    """The answer after one disclosure was taken out: a group (its leaves then hang in the air), or a single leaf."""
+    jwt, *disclosures, binding = scene.wallet.present(scene.desk.read).split(b"~")
+    is_group = [b"_sd" in base64url_decode(text.decode("ascii")) for text in disclosures]
+    del disclosures[is_group.index(group)]
+    return scene.answer(presentation=b"~".join([jwt, *disclosures, binding]))
 
 
 def _plain(scene: Scene) -> bytes:
@@ -165,7 +168,18 @@ _BINDINGS = (
         "holder",
         "other-credential",
     ),
-    Case("disclosure removed after binding", _without_first_disclosure, "holder", "other-credential"),
+    Case(
+        "disclosure removed after binding",
+        lambda s: _without_disclosure(s, group=False),
+        "holder",
+        "other-credential",
+    ),
+    Case(
+        "group removed after binding",
+        lambda s: _without_disclosure(s, group=True),
+        "format",
+        "unreferenced-disclosure",
+    ),
     Case(
         "sd_hash of nothing",
         lambda s: s.bound(sd_hash=base64url_encode(bytes(32))),
