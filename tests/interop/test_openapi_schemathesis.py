@@ -121,6 +121,7 @@ def ask(house: House, insider: Insider | None = None, *, only: str = "") -> set[
 
 
 def test_somebody_who_may_gets_no_undocumented_answer(tmp_path: Path) -> None:
+    """Takes 20 to 25 s: every operation is asked many times, and each call brings ids and proofs made for it."""
     house = make_door(tmp_path)
     seen = ask(house, Insider(house))
     # the inside of every route was reached: each success of the description came at least once
