@@ -465,6 +465,23 @@ def test_a_crash_after_the_gate_opened_the_request(
     assert world.rooms.gate_rows("SELECT count(*) FROM mandate_uses") == [(1,)]
 
 
+def test_one_signature_of_the_agents_card_opens_one_request(world: MandateWorld) -> None:
+    """It signs a wish and no request number: a worker may not have it opened again under another."""
+    body = world.request_body(world.in_force().mandate)
+    evidence = {
+        "wish": body.request,
+        "statement": body.statement,
+        "auth_cert": body.auth_cert,
+        "auth_signature": body.auth_signature,
+    }
+    desk = world.rooms.gate.mandates
+    desk.open_request(request_id="r" * 22, **evidence)
+    desk.open_request(request_id="r" * 22, **evidence)  # a repetition after a crash
+    with pytest.raises(Refusal, check=lambda no: no.code == "idempotency"):
+        desk.open_request(request_id="s" * 22, **evidence)
+    assert world.rooms.gate_rows("SELECT count(*) FROM mandate_uses") == [(1,)]
+
+
 # ---- ended between request and hand-over ------------------------------------------------------------------------------
 
 
